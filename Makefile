@@ -1,0 +1,28 @@
+# A few names for what script/ does.
+.PHONY: all run test check bench fuzz crash interop install clean
+all:
+	script/bootstrap
+	script/build
+run:
+	script/server
+test:
+	script/test
+check: ## the gates: warnings under both compilers, layers, headers alone, function sizes, format, static analysis
+	script/bootstrap test
+	script/check
+bench:
+	script/bootstrap test
+	bench/run
+fuzz: ## every fuzz target, MINUTES each (default 10)
+	script/bootstrap test
+	script/fuzz $${MINUTES:-10}
+crash: ## kill -9 under load, ROUNDS times (default 50)
+	script/bootstrap test
+	python3 test/crash/run.py --rounds $${ROUNDS:-50}
+interop: ## real clients and servers, also those that are not in `test`
+	script/bootstrap test
+	python3 test/run.py interop
+install: all
+	meson install -C build
+clean:
+	rm -rf build build-*

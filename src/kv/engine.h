@@ -12,7 +12,8 @@
  * Limits, for every engine: KV_* below; beyond them ST_LIMIT. Threads: every function may be called from any thread at once, but a
  * kv_batch belongs to one. Functions block on I/O; hold no lock of another module across them.
  * Errors: ST_TEMP (I/O, disk full, cluster not reachable: nothing or all of the commit happened; re-read the version to know),
- * ST_CONFLICT, ST_NOTFOUND, ST_LIMIT, ST_CORRUPT (checksum). After ST_TEMP from kv_commit the caller must re-read the partition.
+ * ST_CONFLICT, ST_NOTFOUND, ST_LIMIT, ST_CORRUPT (checksum), ST_PERM (malformed name, empty key). After ST_TEMP from kv_commit the
+ * caller must re-read the partition.
  */
 #ifndef KV_ENGINE_H
 #define KV_ENGINE_H
@@ -79,9 +80,9 @@ void kv_batch_delete_range(struct kv_batch *b, struct str from, struct str to); 
 /* Stores `bytes` (borrowed until kv_commit returns; may be a mapped file) under its id, which the caller computed with
  * kv_blob_id_of, and links it to the partition of the commit. Storing a blob that exists costs one read. */
 void kv_batch_blob(struct kv_batch *b, const struct kv_blob_id *id, struct str bytes);
-/* Links or unlinks an existing blob. Links are a set per (partition, blob), not a count: the caller counts its references. Links
- * are made durable before the commit, unlinks after it, so a crash leaves at most a link too many, which fsck and the collector
- * repair. */
+/* Links or unlinks an existing blob; kv_commit gives ST_NOTFOUND if the blob to link is gone. Links are a set per (partition,
+ * blob), not a count: the caller counts its references. Links are made durable before the commit, unlinks after it, so a crash
+ * leaves at most a link too many, which fsck and the collector repair. */
 void kv_batch_link(struct kv_batch *b, const struct kv_blob_id *id);
 void kv_batch_unlink(struct kv_batch *b, const struct kv_blob_id *id);
 
@@ -110,8 +111,9 @@ typedef bool kv_visit_blob(void *context, const struct kv_blob_info *info);
 enum st kv_blobs(struct kv *kv, const struct kv_blob_id *after, kv_visit_blob *visit, void *context, struct err *e) MUST_USE;
 typedef bool kv_visit_link(void *context, const struct kv_blob_id *id, struct str partition);
 enum st kv_links(struct kv *kv, kv_visit_link *visit, void *context, struct err *e) MUST_USE;
-/* Deletes blobs without links that were written before `before_ms`; looks at no more than `max_blobs` a call, going on where the
- * last call stopped. Safe against a concurrent kv_batch_blob or link of the same blob. *collected may be NULL. */
+/* Deletes blobs without links that were written, and lost a link, before `before_ms`; looks at no more than `max_blobs` a call,
+ * going on where the last call stopped. Safe against a concurrent kv_batch_blob or link of the same blob. *collected may be NULL.
+ */
 enum st kv_collect(struct kv *kv, int64_t before_ms, size_t max_blobs, size_t *collected, struct err *e) MUST_USE;
 /* Reads a blob whole and compares its digest: ST_CORRUPT if it differs. */
 enum st kv_blob_verify(struct kv *kv, const struct kv_blob_id *id, struct err *e) MUST_USE;
@@ -119,7 +121,8 @@ enum st kv_blob_verify(struct kv *kv, const struct kv_blob_id *id, struct err *e
 /* ---- watch, lease, backup ---- */
 
 struct kv_watch;
-/* `fn` is called from any thread, must be quick, and may be called until kv_unwatch has returned. */
+/* `fn` is called from any thread, must be quick, and may be called until kv_unwatch has returned. It must not call kv_watch,
+ * kv_unwatch or kv_notify, nor take a lock that is held around kv_unwatch. */
 typedef void kv_notified(void *context, struct str partition);
 enum st kv_watch(struct kv *kv, struct str partition, kv_notified *fn, void *context, struct kv_watch **out,
                  struct err *e) MUST_USE;

@@ -143,9 +143,8 @@ begin retry
         self.process = None
 
     def __enter__(self):
-        exim = self.directory / "root/usr/sbin/exim4"
         script = (f"mount --bind {self.directory}/passwd /etc/passwd && mount --bind {self.directory}/group /etc/group && "
-                  f"exec {exim} -C {self.directory}/exim.conf -bdf -q5s")
+                  f"mount -t overlay overlay -o lowerdir={self.directory}/root/usr/sbin:/usr/sbin /usr/sbin && exec /usr/sbin/exim4 -C {self.directory}/exim.conf -bdf -q5s")
         self.process = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=open(self.directory / "out", "w"), stderr=subprocess.STDOUT,
                                         start_new_session=True)
         try:

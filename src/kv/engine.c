@@ -16,7 +16,7 @@ enum st kv_open(const struct kv_config *config, struct kv **out, struct err *e)
     static const struct {
         const char *name;
         enum st (*open)(const struct kv_config *, struct kv **, struct err *);
-    } engines[] = {{"memory", kv_memory_open}};
+    } engines[] = {{"memory", kv_memory_open}, {"rocksdb", kv_rocksdb_open}};
     *out = NULL;
     for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++)
         if (str_eq(str_of(engines[i].name), str_of(config->engine)))
@@ -170,12 +170,12 @@ static void batch_fail(struct kv_batch *b, enum st class, const char *why)
 
 static bool batch_grow(struct kv_batch *b)
 {
-    if (b->count < b->cap)
-        return true;
     if (b->count >= KV_BATCH_MAX_OPS) {
         batch_fail(b, ST_LIMIT, "too many operations in one commit");
         return false;
     }
+    if (b->count < b->cap)
+        return true;
     size_t cap = b->cap ? b->cap * 2 : 16;
     struct kv_op *ops = reallocarray(b->ops, cap, sizeof *ops);
     if (!ops) {

@@ -12,15 +12,17 @@
 
 /* RFC 5321 4.5.3.1: octets. */
 enum { ADDRESS_LOCAL_MAX = 64, ADDRESS_DOMAIN_MAX = 255, ADDRESS_PATH_MAX = 256 };
+/* The 64 of a local-part is what everybody must accept, not a maximum (4.5.3.1); signed and encoded sender addresses (VERP, SRS,
+ * BATV) are often longer. So only the path counts, unless ADDRESS_LOCAL_64 asks for it: where accounts are made. */
 
 enum address_flag {
-    ADDRESS_UTF8 = 1 << 0, /* RFC 6531: UTF-8 in the local-part, U-labels in the domain */
-    ADDRESS_NULL = 1 << 1, /* a path may be <>: local and domain are empty then */
-    ADDRESS_BARE = 1 << 2, /* the domain may be missing: <Postmaster> (5321 4.1.1.3), VRFY carolyn. domain is empty then */
+    ADDRESS_UTF8 = 1 << 0,     /* RFC 6531: UTF-8 in the local-part, U-labels in the domain */
+    ADDRESS_NULL = 1 << 1,     /* a path may be <>: local and domain are empty then */
+    ADDRESS_BARE = 1 << 2,     /* the domain may be missing: <Postmaster> (5321 4.1.1.3), VRFY carolyn. domain is empty then */
+    ADDRESS_LOCAL_64 = 1 << 3, /* refuse a local-part of more than ADDRESS_LOCAL_MAX bytes */
 };
 
-/* One envelope address. Only the parsers below make one (or code that copies one). Both texts live as long as the arena and the
- * input that the parser was given. */
+/* One envelope address. Only the parsers below make one (or code that copies one). Both texts live in the parser's arena. */
 struct address {
     struct str local;  /* without quotes and backslashes; may hold spaces, '@', never a control character */
     struct str domain; /* canonical: lower case, A-labels ("xn--..."); of a literal with its brackets: "[192.0.2.1]",

@@ -22,7 +22,6 @@ struct transfer_decoder {
     uint32_t bits;  /* base64: collected; quoted-printable: bytes held */
     unsigned count; /* of them */
     char held[80];  /* quoted-printable: a run that may turn out to be the end of a line */
-    bool ended;     /* base64: padding seen */
     size_t damage;  /* bytes that are not of the encoding */
 };
 

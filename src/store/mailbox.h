@@ -66,6 +66,11 @@ enum st mailbox_set_role(struct account *a, uint32_t id, enum mailbox_role role,
 /* The UIDs of the mailbox as of *modseq: a snapshot that the caller owns (cheap: shared memory underneath, copied on write). */
 enum st mailbox_uids(struct account *a, uint32_t id, struct uidset *out, uint64_t *modseq, struct err *e) MUST_USE;
 
+/* The same for the messages without \Seen or with \Deleted. */
+enum mailbox_subset { MAILBOX_ALL, MAILBOX_UNSEEN, MAILBOX_DELETED };
+enum st mailbox_subset_uids(struct account *a, uint32_t id, enum mailbox_subset which, struct uidset *out, uint64_t *modseq,
+                            struct err *e) MUST_USE;
+
 /* RFC 3501 \Recent: takes all messages that no session has been told of; returns the first such UID (>= uidnext: none). */
 enum st mailbox_claim_recent(struct account *a, uint32_t id, uint32_t *first_uid, struct err *e) MUST_USE;
 

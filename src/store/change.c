@@ -1,0 +1,209 @@
+#include "store/change.h"
+
+#include "store/tx.h"
+
+enum {
+    CHANGES_MAX = 256,           /* combined into one commit */
+    COMMIT_BYTES_MAX = 24 << 20, /* from here on no further change is added */
+    ATTEMPTS = 50,
+};
+
+struct change {
+    change_apply *apply;
+    void *context;
+    enum st status;
+    struct err err;
+    bool done, lead;
+    pthread_cond_t cond;
+    struct change *next;
+};
+
+/* ---- the leader ---- */
+
+static enum st reload(struct account *a, struct err *e)
+{
+    struct head fresh;
+    enum st s = head_load(account_kv(a), a->partition, &fresh, e);
+    if (s == ST_OK && fresh.rec.state == RECORD_DYING) {
+        head_release(&fresh);
+        s = ERR(e, ST_NOTFOUND, "No such account", "account %s was removed", a->name);
+    }
+    if (s == ST_NOTFOUND) {
+        pthread_mutex_lock(&a->lock);
+        a->state = ACCOUNT_GONE;
+        pthread_mutex_unlock(&a->lock);
+    }
+    TRY(s);
+    pthread_mutex_lock(&a->lock);
+    struct head old = a->head;
+    for (size_t i = 0; i < fresh.count; i++) {
+        const struct mbox *before = head_find(&old, fresh.by_id[i]->id);
+        if (before && before->first_recent > fresh.by_id[i]->first_recent)
+            fresh.by_id[i]->first_recent = before->first_recent;
+    }
+    a->head = fresh;
+    a->stale = false;
+    pthread_mutex_unlock(&a->lock);
+    head_release(&old);
+    return ST_OK;
+}
+
+static void apply_one(struct tx *tx, struct change *c, bool first, bool *fits)
+{
+    struct tx_savepoint sp;
+    c->err = (struct err){0};
+    c->status = tx_save(tx, &sp, &c->err);
+    if (c->status == ST_OK && c->apply)
+        c->status = c->apply(tx, c->context, &c->err);
+    *fits = first || tx->bytes <= COMMIT_BYTES_MAX;
+    if (c->status == ST_OK && *fits)
+        tx_keep(tx, &sp);
+    else
+        tx_roll_back(tx, &sp);
+}
+
+/* Applies changes from `list` on; returns the first one that has to wait for the next commit. */
+static struct change *apply_all(struct tx *tx, struct change *list)
+{
+    struct change *c = list;
+    for (int i = 0; c && i < CHANGES_MAX; i++, c = c->next) {
+        bool fits;
+        apply_one(tx, c, i == 0, &fits);
+        if (!fits)
+            return c;
+    }
+    return c;
+}
+
+/* What a change learnt from the others before it is not true either. */
+static void fail_all(struct change *list, const struct change *end, enum st status, const struct err *err)
+{
+    for (struct change *c = list; c != end; c = c->next) {
+        c->status = status;
+        c->err = *err;
+    }
+}
+
+static enum st commit_and_publish(struct account *a, struct tx *tx, struct tx_touched *touched, struct err *e)
+{
+    TRY(tx_commit(tx, e));
+    tx_touch(tx, touched);
+    pthread_mutex_lock(&a->lock);
+    if (!tx_publish(tx))
+        a->stale = true;
+    if (tx->rec.state == RECORD_DYING)
+        a->state = ACCOUNT_GONE;
+    pthread_mutex_unlock(&a->lock);
+    if (tx->rec.care)
+        store_wants_care(a->store, a->id);
+    return ST_OK;
+}
+
+/* One commit for as many changes of the list as fit. Returns the rest. */
+static struct change *run_changes(struct account *a, struct change *list, struct tx_touched *touched)
+{
+    struct err err = {0};
+    enum st s = ST_OK;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        struct tx tx;
+        if (a->stale) { /* another node changed we do not know what */
+            s = reload(a, &err);
+            *touched = (struct tx_touched){.count = SIZE_MAX, .modseq = a->head.rec.modseq};
+        }
+        if (s == ST_OK)
+            s = tx_begin(&tx, a, &err);
+        if (s != ST_OK) {
+            fail_all(list, NULL, s, &err);
+            return NULL;
+        }
+        struct change *rest = apply_all(&tx, list);
+        if (tx.dirty)
+            s = commit_and_publish(a, &tx, touched, &err);
+        tx_end(&tx);
+        if (s == ST_CONFLICT) {
+            s = ST_OK;
+            continue;
+        }
+        if (s != ST_OK)
+            fail_all(list, rest, s, &err);
+        return rest;
+    }
+    s = ERR(&err, ST_TEMP, "The mailbox is changing too fast", "account %s: conflicts without end", a->name);
+    fail_all(list, NULL, s, &err);
+    return NULL;
+}
+
+/* Under the lock: everything up to `end` has its result. */
+static void finish(struct change *list, const struct change *end)
+{
+    while (list != end) {
+        struct change *next = list->next; /* it may be gone as soon as its thread has the lock */
+        list->done = true;
+        pthread_cond_signal(&list->cond);
+        list = next;
+    }
+}
+
+static void hand_over(struct account *a)
+{
+    if (!a->waiting) {
+        a->leading = false;
+        return;
+    }
+    a->waiting->lead = true;
+    pthread_cond_signal(&a->waiting->cond);
+}
+
+/* Under the lock, which is let go meanwhile. The leader is the first that waits, so its own change is in this round. */
+static void lead(struct account *a, struct tx_touched *touched)
+{
+    struct change *list = a->waiting;
+    a->waiting = NULL;
+    a->waiting_end = &a->waiting;
+    pthread_mutex_unlock(&a->lock);
+    struct change *rest = run_changes(a, list, touched);
+    pthread_mutex_lock(&a->lock);
+    struct change **last = &list;
+    while (*last != rest)
+        last = &(*last)->next;
+    *last = NULL;
+    if (rest) { /* they came first */
+        struct change *end = rest;
+        while (end->next)
+            end = end->next;
+        end->next = a->waiting;
+        if (!a->waiting)
+            a->waiting_end = &end->next;
+        a->waiting = rest;
+    }
+    finish(list, NULL);
+    hand_over(a);
+}
+
+enum st change_run(struct account *a, change_apply *apply, void *context, struct err *e)
+{
+    struct change c = {.apply = apply, .context = context, .cond = PTHREAD_COND_INITIALIZER};
+    struct tx_touched touched = {.count = 0};
+    pthread_mutex_lock(&a->lock);
+    if (a->state == ACCOUNT_GONE) {
+        pthread_mutex_unlock(&a->lock);
+        return ERR(e, ST_NOTFOUND, "No such account", "account %s was removed", a->name);
+    }
+    *a->waiting_end = &c;
+    a->waiting_end = &c.next;
+    if (!a->leading) {
+        a->leading = true;
+        c.lead = true;
+    }
+    while (!c.done && !c.lead)
+        pthread_cond_wait(&c.cond, &a->lock);
+    if (!c.done)
+        lead(a, &touched);
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_destroy(&c.cond);
+    if (touched.count > 0)
+        account_notify(a, touched.ids, touched.count, touched.modseq);
+    if (c.status != ST_OK && e)
+        *e = c.err;
+    return c.status;
+}

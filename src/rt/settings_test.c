@@ -1,0 +1,106 @@
+#include "rt/settings.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static enum st parse(const char *text, struct settings **out, struct err *e)
+{
+    return settings_parse("t.conf", str_of(text), out, e);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    struct settings *s = NULL;
+    struct err e = {0};
+    const char *text = "global { hostname = \"mail.example.org\" }\n"
+                       "smtp { recipients_max = 250 command_timeout = 2m bare_newline_repair = true }\n"
+                       "message { size_max = 10M }\n"
+                       "listen \"mx\" { protocol = \"smtp\" address = \"0.0.0.0\" port = 25 }\n"
+                       "listen \"s\" { protocol = \"submission\" port = 465 tls = true }\n"
+                       "certificate \"a\" { chain = \"/c\" key = \"/k\" }\n"
+                       "route \"example.net\" { host = \"10.0.0.1\" port = 2525 }\n";
+    assert_int_equal(parse(text, &s, &e), ST_OK);
+    assert_string_equal(s->global_hostname, "mail.example.org");
+    assert_int_equal(s->smtp_recipients_max, 250);
+    assert_int_equal(s->smtp_command_timeout_ms, 120000);
+    assert_true(s->smtp_bare_newline_repair);
+    assert_int_equal(s->message_size_max, 10 << 20);
+    assert_int_equal(s->smtp_errors_max, 20); /* the default */
+    assert_int_equal(s->listen_count, 2);
+    assert_true(s->listen[1].tls && s->listen[1].port == 465);
+    assert_string_equal(s->certificate[0].key, "/k");
+    assert_string_equal(s->route[0].host, "10.0.0.1");
+    settings_use(&s);
+    const struct settings *now = settings_current();
+    assert_int_equal(now->smtp_recipients_max, 250);
+    settings_unref(now);
+}
+
+static void test_errors_name_the_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *place, *word;
+    } rows[] = {
+        {"smtp { recipients_max = many }", "t.conf:1", "number between 100 and 50000"},
+        {"\n\nsmtp {\n recipients_max = 5\n}", "t.conf:5", "between 100"},
+        {"smtp { command_timeout = 5 }", "t.conf:1", "30s"},
+        {"smtp { nonsense = 5 }", "t.conf:1", "nonsense"},
+        {"smtp { recipients_max = 300", "t.conf", "expected '}'"},
+        {"listen \"x\" { protocol = \"gopher\" port = 70 }", "t.conf:1", "submission"},
+        {"listen \"x\" { protocol = \"smtp\" port = 70000 }", "t.conf:1", "65535"},
+        {"certificate \"x\" { chain = \"/c\" }", "t.conf:1", "key"},
+        {"log { json = maybe }", "t.conf:1", "true or false"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct settings *s = NULL;
+        struct err e = {0};
+        assert_int_equal(parse(rows[i].text, &s, &e), ST_PERM);
+        if (!strstr(e.text, rows[i].place) || !strstr(e.text, rows[i].word))
+            fail_msg("%s: got \"%s\", want %s and %s", rows[i].text, e.text, rows[i].place, rows[i].word);
+    }
+}
+
+static void test_rows_are_sound(void **state)
+{
+    (void)state;
+    size_t count;
+    const struct settings_row *rows = settings_rows(&count);
+    struct settings *defaults = settings_defaults();
+    struct buf text = BUF_INIT(1 << 20);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].kind != SETTINGS_TEXT)
+            assert_true(rows[i].number_default >= rows[i].min && rows[i].number_default <= rows[i].max);
+        assert_true(strlen(rows[i].prose) > 10);
+        /* what is printed can be read back */
+        buf_printf(&text, "%s { %s = ", rows[i].section, rows[i].name);
+        settings_print_value(&rows[i], defaults, &text);
+        buf_add_z(&text, " }\n");
+    }
+    struct settings *again = NULL;
+    struct err e = {0};
+    if (settings_parse("printed", buf_str(&text), &again, &e) != ST_OK)
+        fail_msg("%s", e.text);
+    for (size_t i = 0; i < count; i++) {
+        struct buf a = BUF_INIT(4096), b = BUF_INIT(4096);
+        settings_print_value(&rows[i], defaults, &a);
+        settings_print_value(&rows[i], again, &b);
+        assert_string_equal(buf_z(&a), buf_z(&b));
+        buf_release(&a);
+        buf_release(&b);
+    }
+    buf_release(&text);
+    settings_unref(again);
+    settings_unref(defaults);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_errors_name_the_place),
+                                       cmocka_unit_test(test_rows_are_sound)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -12,16 +12,20 @@ struct directory;
 struct auth;
 struct queue;
 struct resolver;
+struct relay_clients;
+struct smtp_rates;
 
 struct services {
     struct store *store;
     struct directory *directory;
     struct auth *auth;
     struct queue *queue;
-    struct resolver *resolver; /* dns/; NULL where there is none (demo): then no reverse lookups */
-    const char *hostname;      /* our name in greetings and trace fields */
-    const char *spool_dir;     /* for rt/spool */
-    bool demo;                 /* loopback policy of `postrider demo`: port 25 takes mail that names a local sender */
+    struct resolver *resolver;                 /* dns/; NULL where there is none (demo): then no reverse lookups */
+    const struct relay_clients *relay_clients; /* serve/smtp/relay_client.h: who may submit without a login; NULL: nobody */
+    struct smtp_rates *smtp_rates;             /* serve/smtp/rates.h: how much a login sends; NULL: not counted */
+    const char *hostname;                      /* our name in greetings and trace fields */
+    const char *spool_dir;                     /* for rt/spool */
+    bool demo; /* loopback policy of `postrider demo`: port 25 takes mail that names a local sender */
 };
 
 /* The factories. `context` of a session_factory is a struct serve_context that lives as long as its listener. */

@@ -19,12 +19,13 @@ enum {
 };
 
 enum digest_flag {
-    DIGEST_ATTACHMENT = 1 << 0, /* has a part that a person would call an attachment */
-    DIGEST_LIMITED = 1 << 1,    /* MIME limits were reached; the structure is cut */
-    DIGEST_HEADER_WHOLE = 1 << 2,
-    DIGEST_HAS_DATE = 1 << 3, /* the Date: field could be read */
-    DIGEST_8BIT = 1 << 4,     /* some byte of the header is not ASCII */
-    DIGEST_REPLY = 1 << 5,    /* the subject is a reply or forward (RFC 5256 2.1) */
+    DIGEST_ATTACHMENT = 1 << 0,   /* has a part that a person would call an attachment */
+    DIGEST_LIMITED = 1 << 1,      /* MIME limits were reached; the structure is cut */
+    DIGEST_HEADER_WHOLE = 1 << 2, /* `header` is there */
+    DIGEST_HAS_DATE = 1 << 3,     /* the Date: field could be read */
+    DIGEST_8BIT = 1 << 4,         /* some byte of the header is not ASCII */
+    DIGEST_FIELDS_CUT = 1 << 6,   /* there are more header fields than the record lists: read the message instead */
+    DIGEST_REPLY = 1 << 5,        /* the subject is a reply or forward (RFC 5256 2.1) */
 };
 
 struct digest {
@@ -46,39 +47,47 @@ struct digest {
 
 /* Appends the record. ST_LIMIT: out of memory (or *out full). Any bytes are a message. */
 enum st digest_build(struct str message, struct buf *out, struct err *e) MUST_USE;
-/* A record that carries only the sizes, for a message that cannot be parsed now. */
+/* Views into record, which must stay. */
 enum st digest_open(struct str record, struct digest *out, struct err *e) MUST_USE;
 
+enum { DIGEST_PATH_MAX = 64 };
+
 struct digest_part {
-    uint32_t header_offset, header_bytes; /* in the message; of the root: the whole top-level header */
-    uint32_t body_offset, body_bytes, lines;
+    bool message;    /* an RFC 5322 message: the whole one, or one nested in a message/rfc822 part */
+    uint8_t kind;    /* enum mime_kind */
+    bool attachment; /* what a person would call one */
     enum transfer_encoding encoding;
-    uint8_t kind;      /* enum mime_kind */
-    uint8_t depth;     /* 0: the root */
-    uint32_t path[64]; /* IMAP numbers, depth of them count towards path_count */
+    uint32_t header_offset, header_bytes; /* in the message, with the empty line */
+    uint32_t body_offset, body_bytes, lines;
+    uint32_t path[DIGEST_PATH_MAX]; /* IMAP part numbers; a message that is a multipart has none of its own: those of its enclosing
+                                       part */
     uint32_t path_count;
     struct str type, subtype, charset; /* lower case; charset empty if none */
     struct str filename;               /* UTF-8, cut at 255 bytes */
-    bool attachment;                   /* Content-Disposition says attachment, or it is neither text nor multipart nor inline */
+    struct str content_id;             /* without brackets, cut at 255 bytes */
 };
 
-/* The part with these IMAP numbers (RFC 9051 6.4.5); n 0 is the root. False: not there. Of a message/rfc822 part, header_* are its
- * MIME header and body_* the nested message. */
+/* The part with these IMAP numbers (RFC 9051 6.4.5), as BODY[1.2], BODY[1.2.MIME] and BINARY want it; n 0 is the whole message. Of
+ * a message/rfc822 part, header_* are its MIME header and body_* the nested message. False: not there. */
 bool digest_part_find(const struct digest *d, const uint32_t *path, size_t n, struct digest_part *part);
-/* The nested message inside a message/rfc822 part (or the root message for n 0): *part is the nested root: its header_* are the
- * nested message's header (BODY[2.HEADER]), its body_* the nested text (BODY[2.TEXT]). */
+/* The message nested in the message/rfc822 part with these numbers, as BODY[2.HEADER] and BODY[2.TEXT] want it; n 0 is the whole
+ * message. header_* are its RFC 5322 header, body_* its text. */
 bool digest_message_find(const struct digest *d, const uint32_t *path, size_t n, struct digest_part *part);
-/* In the order of the message; *at starts at 0. */
+/* All of them, in the order of the message; *at starts at 0. */
 bool digest_part_next(const struct digest *d, uint32_t *at, struct digest_part *part);
 
 struct digest_field {
     struct str name;        /* as written, at most 255 bytes */
     uint32_t offset, bytes; /* of the whole field with its line ends, in the message */
 };
-/* Top-level header fields in order; *at starts at 0. */
-bool digest_field_next(const struct digest *d, uint32_t *at, struct digest_field *field);
-/* The next one of that name (case-insensitive) from *at on. */
-bool digest_field_find(const struct digest *d, struct str name, uint32_t *at, struct digest_field *field);
+/* Top-level header fields in order. With DIGEST_FIELDS_CUT the list is not complete. */
+struct digest_fields {
+    uint32_t at, offset;
+};
+void digest_fields_first(struct digest_fields *it);
+bool digest_fields_next(const struct digest *d, struct digest_fields *it, struct digest_field *field);
+/* The next one of that name (case-insensitive). */
+bool digest_fields_find(const struct digest *d, struct str name, struct digest_fields *it, struct digest_field *field);
 
 /* References, then In-Reply-To ids that are not among them, oldest first, without brackets (RFC 5256 3: threading). */
 bool digest_reference_next(const struct digest *d, uint32_t *at, struct str *id);

@@ -6,6 +6,8 @@
 
 #include "format/mime.h"
 
+enum { IMAP_RENDER_ADDRESSES_MAX = 10000 }; /* of one field */
+
 void imap_render_envelope(struct arena *scratch, const struct mime_envelope *envelope, struct buf *out); /* "(...)" */
 /* extended: BODYSTRUCTURE, else BODY. */
 void imap_render_body(struct arena *scratch, const struct mime_part *root, bool extended, struct buf *out);

@@ -1,4 +1,5 @@
 #include "store/account.h"
+#include "rt/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,11 +57,8 @@ static enum st make_mailboxes(struct tx *tx, struct err *e)
 static enum st create_partition(struct account *a, struct err *e)
 {
     struct tx tx;
-    a->head.rec = (struct record_account){.next_mailbox = 1,
-                                          .next_email = 1,
-                                          .bytes_max = UINT64_MAX,
-                                          .messages_max = UINT64_MAX,
-                                          .created_ms = store_now_ms(a->store)};
+    a->head.rec = (struct record_account){
+        .next_mailbox = 1, .next_email = 1, .bytes_max = UINT64_MAX, .messages_max = UINT64_MAX, .created_ms = clock_wall_ms()};
     TRY(tx_begin(&tx, a, e));
     enum st s = make_mailboxes(&tx, e);
     if (s == ST_OK)

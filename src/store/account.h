@@ -91,8 +91,6 @@ void account_forget(struct account *a);
 struct kv *account_kv(const struct account *a);
 const struct store_config *account_config(const struct account *a);
 void account_partition(account_id id, char name[20]);
-int64_t store_now_ms(const struct store *s);
-uint64_t store_random(struct store *s);
 /* Remembers that the account has background work. */
 void store_wants_care(struct store *s, account_id id);
 

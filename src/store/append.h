@@ -20,7 +20,4 @@ enum st append_prepare(struct account *a, const struct message_append *m, struct
 enum st append_apply(struct tx *tx, struct tx_mailbox *mailbox, struct message_append *m, const struct append_item *item,
                      struct err *e) MUST_USE;
 
-/* found.c: records that `mailbox` shows the e-mail as `uid`. */
-enum st found_add_one(struct tx *tx, uint64_t email, uint32_t mailbox, uint32_t uid, struct err *e) MUST_USE;
-
 #endif

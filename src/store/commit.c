@@ -1,8 +1,8 @@
 /* The end of a transaction: its operations, the commit, and what the head in memory becomes. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/bits.h"
+#include "rt/clock.h"
 #include "store/store.h"
 #include "store/tx.h"
 #include "store/tx_node.h"
@@ -102,17 +102,37 @@ static bool in_journal(struct tx_mailbox *m)
            !uidset_empty(delta_get(&m->vanished));
 }
 
+/* E-mails that lost their last place: store_care removes them later. */
+static enum st fill_garbage(struct tx *tx, struct kv_batch *b, struct err *e)
+{
+    const struct uidset *destroyed = delta_get(&tx->emails.destroyed);
+    if (uidset_empty(destroyed))
+        return ST_OK;
+    tx->rec.care = true;
+    buf_clear(&tx->scratch);
+    buf_add_c(&tx->scratch, RECORD_VERSION);
+    record_set_encode(destroyed, &tx->scratch);
+    if (!buf_ok(&tx->scratch))
+        return no_memory(e);
+    struct key key = key_u64(KEY_GARBAGE, tx->modseq);
+    kv_batch_put(b, key_str(&key), buf_str(&tx->scratch));
+    return ST_OK;
+}
+
 static enum st fill_journal(struct tx *tx, struct kv_batch *b, struct err *e)
 {
     size_t count = 0;
     for (struct tx_mailbox *m = tx->mailboxes; m; m = m->next)
         count += in_journal(m);
+    (void)delta_get(&tx->emails.updated);
     buf_clear(&tx->scratch);
     journal_encode_begin(&tx->scratch, tx->token, count);
     for (struct tx_mailbox *m = tx->mailboxes; m; m = m->next)
         if (in_journal(m))
             journal_encode_mailbox(&tx->scratch,
                                    &(struct journal_mailbox){m->id, m->events, m->added.s, m->flagged.s, m->vanished.s});
+    uidset_minus(&tx->emails.updated.s, delta_get(&tx->emails.created)); /* settled above */
+    uidset_minus(&tx->emails.updated.s, delta_get(&tx->emails.destroyed));
     struct journal_emails emails = {*delta_get(&tx->emails.created), *delta_get(&tx->emails.updated),
                                     *delta_get(&tx->emails.destroyed)};
     journal_encode_end(&tx->scratch, &emails);
@@ -163,6 +183,7 @@ enum st tx_fill(struct tx *tx, struct kv_batch *b, struct err *e)
             TRY(fill_mailbox(tx, m, b, e));
     for (struct tx_node *n = tx->nodes; n; n = n->next)
         fill_node(n, b);
+    TRY(fill_garbage(tx, b, e));
     TRY(fill_journal(tx, b, e));
     buf_clear(&tx->scratch);
     record_account_encode(&tx->rec, &tx->scratch);
@@ -205,13 +226,11 @@ static enum st was_applied(struct tx *tx)
     return version < tx->modseq ? ST_TEMP : ST_BUG;
 }
 
-static void pause_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL); }
-
 static enum st resolve(struct tx *tx, struct err *e)
 {
     enum st s = was_applied(tx);
     for (int i = 0; s == ST_BUG && i < 3; i++) {
-        pause_ms(5L << (2 * i));
+        clock_sleep_ms(5u << (2 * i));
         s = was_applied(tx);
     }
     if (s == ST_OK) {

@@ -1,7 +1,10 @@
 #include <stdlib.h>
 
 #include "base/bits.h"
+#include "format/digest.h"
 #include "store/append.h"
+#include "store/found.h"
+#include "store/thread.h"
 
 static enum st no_memory(struct err *e) { return ERR(e, ST_TEMP, "Out of memory", "appending a message"); }
 
@@ -10,10 +13,13 @@ enum st append_prepare(struct account *a, const struct message_append *m, struct
 {
     uint64_t max = account_config(a)->message_max_bytes;
     ENSURE(m->bytes.n <= max && m->bytes.n <= UINT32_MAX && m->bytes.n <= KV_BLOB_MAX, e, ST_LIMIT, "The message is too large");
-    (void)digest;
     out->blob = kv_blob_id_of(m->bytes);
     out->digest = m->digest;
-    out->id_count = 0;
+    if (m->digest.n == 0) {
+        TRY(digest_build(m->bytes, digest, e));
+        out->digest = buf_str(digest);
+    }
+    thread_ids(out->digest, out);
     return ST_OK;
 }
 
@@ -50,7 +56,7 @@ static enum st put_email(struct tx *tx, uint64_t email, const struct message_app
     record_email_encode(&(struct record_email){.blob = item->blob, .thread = thread, .size = (uint32_t)m->bytes.n}, p);
     if (item->digest.n)
         memcpy(p + RECORD_EMAIL_HEAD, item->digest.p, item->digest.n);
-    return tx_put(tx, key_member(thread, email), STR_NONE, e);
+    return ST_OK;
 }
 
 static enum st put_entry(struct tx *tx, struct tx_mailbox *mailbox, const struct message_entry *entry, struct err *e)
@@ -70,7 +76,7 @@ enum st append_apply(struct tx *tx, struct tx_mailbox *mailbox, struct message_a
 {
     TRY(check_quota(tx, m, e));
     ENSURE(tx->rec.next_email < UINT32_MAX && mailbox->r.uidnext < UINT32_MAX, e, ST_LIMIT, "The mailbox has no more numbers");
-    uint64_t bits;
+    uint64_t bits, thread;
     TRY(keyword_bits(tx, mailbox, m, &bits, e));
     uint32_t email = tx->rec.next_email++;
     struct message_entry entry = {.uid = mailbox->r.uidnext++,
@@ -82,7 +88,8 @@ enum st append_apply(struct tx *tx, struct tx_mailbox *mailbox, struct message_a
                                   .size = (uint32_t)m->bytes.n,
                                   .email = email};
     TRY(tx_blob_store(tx, &item->blob, m->bytes, e));
-    TRY(put_email(tx, email, m, item, email, e));
+    TRY(thread_join(tx, item, email, &thread, e));
+    TRY(put_email(tx, email, m, item, thread, e));
     TRY(put_entry(tx, mailbox, &entry, e));
     TRY(found_add_one(tx, email, mailbox->id, entry.uid, e));
     delta_add(&tx->emails.created, email);

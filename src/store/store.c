@@ -1,8 +1,6 @@
 #include "store/store.h"
 
 #include <stdlib.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "store/account.h"
 #include "store/store_internal.h"
@@ -39,22 +37,6 @@ enum st store_open(struct kv *kv, const struct store_config *config, struct stor
 }
 
 struct kv *store_kv(struct store *s) { return s->kv; }
-
-int64_t store_now_ms(const struct store *s)
-{
-    (void)s;
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-uint64_t store_random(struct store *s)
-{
-    uint64_t v;
-    if (getrandom(&v, sizeof v, 0) != (ssize_t)sizeof v)
-        v = (uint64_t)store_now_ms(s) ^ (uint64_t)(uintptr_t)&v;
-    return v;
-}
 
 /* ---- the table of open accounts ---- */
 

@@ -1,4 +1,6 @@
 #include "store/tx.h"
+#include "rt/clock.h"
+#include "rt/random.h"
 
 #include <stdlib.h>
 
@@ -84,8 +86,8 @@ enum st tx_begin(struct tx *tx, struct account *a, struct err *e)
     arena_init(&tx->arena, ARENA_MAX);
     buf_init(&tx->scratch, KV_VALUE_MAX);
     tx->modseq = a->head.rec.modseq + 1;
-    tx->now_ms = store_now_ms(a->store);
-    tx->token = store_random(a->store);
+    tx->now_ms = clock_wall_ms();
+    tx->token = random_u64();
     tx->buckets = BUCKETS_FIRST;
     tx->table = ARENA_ARRAY(&tx->arena, tx->buckets, struct tx_node *);
     if (!tx->table) {

@@ -1,5 +1,6 @@
 #include "kv/rocks.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,9 @@
 enum {
     REOPEN_AFTER_MS = 15000, /* RocksDB tries by itself every 5 s when a disk was full */
     REOPEN_EVERY_MS = 5000,
-    DISK_CHECK_EVERY_MS = 500,
+    DISK_CHECK_EVERY_MS = 1000,
+    DISK_CHECK_EVERY_BYTES = 4 << 20,
+    DISK_RESERVE_BYTES = 256 << 20, /* or a twentieth of the disk: what a recovery may have to write (max_total_wal_size) */
 };
 
 static const char *const family_names[ROCKS_FAMILIES] = {"default", "meta", "info", "chunk"};
@@ -90,8 +93,10 @@ static void set_database(struct rocks *r, rocksdb_options_t *o, unsigned threads
     rocksdb_options_set_max_file_opening_threads(o, 1);
     rocksdb_options_set_db_write_buffer_size(o, 48 << 20); /* all families together */
     rocksdb_options_set_max_total_wal_size(o, 128 << 20);
-    rocksdb_options_set_bytes_per_sync(o, 1 << 20); /* table files reach the disk bit by bit, not in one burst */
-    rocksdb_options_set_info_log_level(o, 2);       /* warnings */
+    rocksdb_options_set_allow_concurrent_memtable_write(o, 0);    /* the leader of a group does it: fewer wake-ups */
+    rocksdb_options_set_enable_write_thread_adaptive_yield(o, 0); /* waiting writers sleep: the wait is an fsync long */
+    rocksdb_options_set_bytes_per_sync(o, 1 << 20);               /* table files reach the disk bit by bit, not in one burst */
+    rocksdb_options_set_info_log_level(o, 2);                     /* warnings */
     rocksdb_options_set_max_log_file_size(o, 1 << 20);
     rocksdb_options_set_keep_log_file_num(o, 4);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
@@ -127,7 +132,7 @@ static void set_chunk(struct rocks *r, rocksdb_options_t *o)
     rocksdb_options_set_enable_blob_files(o, 1);
     rocksdb_options_set_min_blob_size(o, 1024);
     rocksdb_options_set_blob_file_size(o, 256 << 20);
-    rocksdb_options_set_blob_compression_type(o, rocksdb_zstd_compression);
+    rocksdb_options_set_blob_compression_type(o, rocksdb_lz4_compression);
     rocksdb_options_set_enable_blob_gc(o, 1);
     rocksdb_options_set_blob_gc_age_cutoff(o, 0.25);
     rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
@@ -148,6 +153,40 @@ static void make_options(struct rocks *r, const struct kv_config *config)
     r->write_sync = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(r->write_sync, 1);
     r->write_nosync = rocksdb_writeoptions_create();
+}
+
+/* ---- room on the disk ---- */
+
+static uint64_t disk_free(struct rocks *r)
+{
+    int64_t now = rocks_monotonic_ms(), due = atomic_load(&r->next_disk_check_ms);
+    if (atomic_load(&r->written_since_check) >= DISK_CHECK_EVERY_BYTES)
+        due = now;
+    if (now >= due) { /* twice at the same time does no harm */
+        struct statvfs v;
+        atomic_store(&r->next_disk_check_ms, now + DISK_CHECK_EVERY_MS);
+        atomic_store(&r->written_since_check, 0);
+        if (statvfs(r->path, &v) == 0)
+            atomic_store(&r->disk_free, (uint64_t)v.f_bavail * v.f_frsize + 1);
+    }
+    uint64_t known = atomic_load(&r->disk_free);
+    return known ? known - 1 : UINT64_MAX;
+}
+
+static uint64_t default_reserve(const char *path)
+{
+    struct statvfs v;
+    uint64_t part = statvfs(path, &v) == 0 ? (uint64_t)v.f_blocks * v.f_frsize / 20 : DISK_RESERVE_BYTES;
+    return part < DISK_RESERVE_BYTES ? part : DISK_RESERVE_BYTES;
+}
+
+enum st rocks_room(struct rocks *r, bool adds_mail, struct err *e)
+{
+    uint64_t free_bytes = disk_free(r);
+    if (free_bytes >= (adds_mail ? r->disk_reserve : r->disk_reserve / 4))
+        return ST_OK;
+    return ERR(e, ST_TEMP, "the mail store is full", "%s: %llu bytes are free, the reserve is %llu", r->path,
+               (unsigned long long)free_bytes, (unsigned long long)r->disk_reserve);
 }
 
 /* ---- opening and closing ---- */
@@ -239,7 +278,6 @@ enum st rocks_new(const struct kv_config *config, const struct kv_engine *engine
         pthread_mutex_init(&r->partition_stripe[i], NULL);
     for (size_t i = 0; i < ROCKS_BLOB_STRIPES; i++)
         pthread_rwlock_init(&r->blob_stripe[i], NULL);
-    r->disk_reserve = config->disk_reserve_bytes ? config->disk_reserve_bytes : (uint64_t)64 << 20;
     r->path = strdup(config->path);
     make_options(r, config);
     enum st s = r->path ? open_database(r, e) : ERR_PUBLIC(e, ST_TEMP, "out of memory");
@@ -247,6 +285,8 @@ enum st rocks_new(const struct kv_config *config, const struct kv_engine *engine
         rocks_free(r);
         return s;
     }
+    r->disk_reserve = config->disk_reserve_bytes ? config->disk_reserve_bytes : default_reserve(r->path);
+    r->reopen_after_ms = REOPEN_AFTER_MS;
     *out = r;
     return ST_OK;
 }
@@ -274,27 +314,6 @@ void rocks_free(struct rocks *r)
 
 /* ---- the gate, and the way back after a write error ---- */
 
-static uint64_t disk_free(struct rocks *r)
-{
-    int64_t now = rocks_monotonic_ms(), due = atomic_load(&r->next_disk_check_ms);
-    if (now >= due && atomic_compare_exchange_strong(&r->next_disk_check_ms, &due, now + DISK_CHECK_EVERY_MS)) {
-        struct statvfs v;
-        if (statvfs(r->path, &v) == 0)
-            atomic_store(&r->disk_free, (uint64_t)v.f_bavail * v.f_frsize + 1);
-    }
-    uint64_t known = atomic_load(&r->disk_free);
-    return known ? known - 1 : UINT64_MAX; /* not known yet: another thread is asking */
-}
-
-enum st rocks_room(struct rocks *r, bool adds_mail, struct err *e)
-{
-    uint64_t free_bytes = disk_free(r);
-    if (free_bytes >= (adds_mail ? r->disk_reserve : r->disk_reserve / 4))
-        return ST_OK;
-    return ERR(e, ST_TEMP, "the mail store is full", "%s: %llu bytes are free, the reserve is %llu", r->path,
-               (unsigned long long)free_bytes, (unsigned long long)r->disk_reserve);
-}
-
 /* Shut means that an earlier attempt failed or that one is under way, which reopen_lock tells apart. */
 static bool must_reopen(struct rocks *r, enum rocks_intent intent)
 {
@@ -302,8 +321,24 @@ static bool must_reopen(struct rocks *r, enum rocks_intent intent)
     if (!since && !atomic_load(&r->shut))
         return false;
     int64_t now = rocks_monotonic_ms();
-    bool failing = since && now - since >= REOPEN_AFTER_MS;
+    bool failing = since && now - since >= r->reopen_after_ms;
     return (failing || atomic_load(&r->shut)) && now >= atomic_load(&r->next_reopen_ms);
+}
+
+/* The write-ahead logs that are on the disk. */
+static uint64_t log_bytes(struct rocks *r)
+{
+    uint64_t sum = 0;
+    struct dirent *entry;
+    DIR *dir = opendir(r->path);
+    while (dir && (entry = readdir(dir))) {
+        struct stat st;
+        if (str_ends(str_of(entry->d_name), STR(".log")) && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
+            sum += (uint64_t)st.st_size;
+    }
+    if (dir)
+        closedir(dir);
+    return sum;
 }
 
 static void reopen_locked(struct rocks *r, enum rocks_intent intent)
@@ -312,8 +347,8 @@ static void reopen_locked(struct rocks *r, enum rocks_intent intent)
     if (!must_reopen(r, intent))
         return;
     atomic_store(&r->next_reopen_ms, rocks_monotonic_ms() + REOPEN_EVERY_MS);
-    if (r->db && rocks_room(r, true, &ignored) != ST_OK)
-        return; /* recovery writes: without room it would lose us the reading, too */
+    if (r->db && disk_free(r) < r->disk_reserve + 2 * log_bytes(r))
+        return; /* recovery writes the logs into tables: if it ran out of room, reading would be lost, too */
     atomic_store(&r->shut, true);
     while (atomic_load(&r->inside) > 0)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
@@ -344,6 +379,9 @@ void rocks_leave(struct rocks *r) { atomic_fetch_sub(&r->inside, 1); }
 enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, struct err *e)
 {
     char *error = NULL;
+    size_t bytes = 0;
+    rocksdb_writebatch_data(batch, &bytes);
+    atomic_fetch_add_explicit(&r->written_since_check, bytes, memory_order_relaxed);
     rocksdb_write(r->db, sync ? r->write_sync : r->write_nosync, batch, &error);
     if (!error) {
         if (atomic_load_explicit(&r->failing_since_ms, memory_order_relaxed))

@@ -49,8 +49,9 @@ struct rocks {
     pthread_mutex_t reopen_lock;      /* one thread reopens */
     _Atomic int64_t failing_since_ms; /* first write error since the last success; 0: none. Monotonic clock */
     _Atomic int64_t next_reopen_ms;
+    int64_t reopen_after_ms; /* how long RocksDB is given to resume by itself */
     _Atomic int64_t next_disk_check_ms;
-    _Atomic uint64_t disk_free;
+    _Atomic uint64_t disk_free, written_since_check; /* bytes; disk_free is one more, and 0 while it is not known */
 
     pthread_mutex_t partition_stripe[ROCKS_PARTITION_STRIPES];
     pthread_rwlock_t blob_stripe[ROCKS_BLOB_STRIPES];
@@ -79,7 +80,7 @@ enum st rocks_room(struct rocks *r, bool adds_mail, struct err *e) MUST_USE;
 /* Maps an error string of the library, frees it, and returns the class. NULL is ST_OK. */
 enum st rocks_error(const char *doing, char *error, struct err *e) MUST_USE;
 
-/* Writes the batch; sync: durable on return. Errors are ST_TEMP. */
+/* Writes the batch; sync: durable on return. Errors are ST_TEMP. Counts the bytes for rocks_room. */
 enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, struct err *e) MUST_USE;
 
 /* ST_NOTFOUND, or *value, which the caller destroys. `e` gets no text for ST_NOTFOUND. */

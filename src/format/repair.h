@@ -26,7 +26,8 @@ enum repair_change {
     REPAIR_SENDER = 1 << 3,
     REPAIR_BCC = 1 << 4,
     REPAIR_QUALIFIED = 1 << 5,
-    REPAIR_BLANK_LINE = 1 << 6, /* the header had no empty line behind it, or there was no header at all */
+    REPAIR_BLANK_LINE = 1 << 6,  /* the header had no empty line behind it, or there was no header at all */
+    REPAIR_RETURN_PATH = 1 << 7, /* taken off: only final delivery makes one (RFC 5321 4.4) */
 };
 
 struct repair_result {

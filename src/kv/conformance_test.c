@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "kv/engine_internal.h"
 #include "kv/testing.h"
+#include "rt/clock.h"
 
 /* ---- a naive model, compared with the engine after random operations ---- */
 
@@ -274,7 +275,7 @@ static bool found_blob(void *context, const struct kv_blob_info *info)
     unsigned i = blob_number(f->m, &info->id);
     assert_false(f->exists[i]);
     assert_int_equal(info->size, blob_sizes[i]);
-    assert_true(info->written_ms <= kv_clock_ms() && info->written_ms > kv_clock_ms() - 600000);
+    assert_true(info->written_ms <= clock_wall_ms() && info->written_ms > clock_wall_ms() - 600000);
     f->exists[i] = true;
     f->counts[i] = info->links;
     return true;
@@ -303,11 +304,11 @@ static void random_collect(struct bench *t, struct model *m, bool exact, uint64_
     struct err e = {0};
     size_t collected, want = 0;
     bool all = roll_upto(seed, 2);
-    OK(&e, kv_collect(t->kv, kv_clock_ms() - 600000, 1000, &collected, &e)); /* the grace period protects everything */
+    OK(&e, kv_collect(t->kv, clock_wall_ms() - 600000, 1000, &collected, &e)); /* the grace period protects everything */
     assert_int_equal(collected, 0);
     if (!all)
         return;
-    OK(&e, kv_collect(t->kv, kv_clock_ms() + 1000, 1000, &collected, &e));
+    OK(&e, kv_collect(t->kv, clock_wall_ms() + 1000, 1000, &collected, &e));
     for (unsigned i = 0; i < BLOBS; i++) {
         uint64_t size;
         bool gone = m->blob_exists[i] && kv_blob_size(t->kv, &m->ids[i], &size, NULL) == ST_NOTFOUND;
@@ -487,8 +488,8 @@ static void test_collector(void **state)
         kv_batch_blob(b, &ids[i], (struct str){bytes[i], 8});
     }
     OK(&e, kv_commit(t.kv, STR("x"), b, 0, &e));
-    int64_t written = kv_clock_ms() + 1;
-    while (kv_clock_ms() <= written)
+    int64_t written = clock_wall_ms() + 1;
+    while (clock_wall_ms() <= written)
         usleep(1000);
     kv_batch_clear(b);
     for (unsigned i = 0; i < 10; i++)
@@ -498,7 +499,7 @@ static void test_collector(void **state)
     OK(&e, kv_collect(t.kv, written, 100, &n, &e));
     assert_int_equal(n, 0);
     for (int i = 0; i < 12; i++) { /* three at a time, more calls than needed */
-        OK(&e, kv_collect(t.kv, kv_clock_ms() + 1000, 3, &n, &e));
+        OK(&e, kv_collect(t.kv, clock_wall_ms() + 1000, 3, &n, &e));
         assert_true(n <= 3);
         sum += n;
     }
@@ -631,7 +632,7 @@ static void *collect_always(void *arg)
 {
     struct worker *w = arg;
     for (int i = 0; i < 300; i++)
-        assert_int_equal(kv_collect(w->kv, kv_clock_ms() + 1000, 50, NULL, NULL), ST_OK);
+        assert_int_equal(kv_collect(w->kv, clock_wall_ms() + 1000, 50, NULL, NULL), ST_OK);
     return NULL;
 }
 

@@ -16,6 +16,7 @@
 #include "base/bits.h"
 #include "kv/rocks_blob.h"
 #include "kv/testing.h"
+#include "rt/clock.h"
 
 /* ---- kill -9: a child commits in a loop and reports what was acknowledged ---- */
 
@@ -132,9 +133,9 @@ static void read_reports(int from, uint64_t acked[CRASH_THREADS], pid_t child, i
             assert_int_equal(r.version, acked[r.thread] + 1);
             assert_int_equal(r.size, blob_size(r.thread, r.version));
             acked[r.thread] = r.version;
-            until = until ? until : rocks_monotonic_ms() + run_ms;
+            until = until ? until : clock_mono_ms() + run_ms;
         }
-        if (!killed && until && rocks_monotonic_ms() >= until) {
+        if (!killed && until && clock_mono_ms() >= until) {
             kill(child, SIGKILL);
             killed = true;
         }
@@ -201,7 +202,7 @@ static void test_kill(void **state)
         if (i % 5 == 4)
             OK(&e, kv_links(kv, verify_linked, kv, &e));
         if (i % 3 == 2) /* what an interrupted upload left; nothing that is linked */
-            OK(&e, kv_collect(kv, kv_clock_ms() + 1000, 1000000, NULL, &e));
+            OK(&e, kv_collect(kv, clock_wall_ms() + 1000, 1000000, NULL, &e));
         kv_close(kv);
     }
     for (uint32_t t = 0; t < CRASH_THREADS; t++)
@@ -412,7 +413,7 @@ static void test_upload_cut_short(void **state)
     add_noise(&noise, 11, 6 << 20);
     struct kv_blob_id id = kv_blob_id_of(buf_str(&noise));
     struct str name = str_make(id.sha256, sizeof id.sha256);
-    struct rocks_info info = {noise.n, ROCKS_CHUNK_BYTES, kv_clock_ms(), kv_clock_ms()};
+    struct rocks_info info = {noise.n, ROCKS_CHUNK_BYTES, clock_wall_ms(), clock_wall_ms()};
     struct rocks_key record = rocks_key_info(name, ROCKS_KIND_UPLOAD, STR_NONE);
     char value[ROCKS_INFO_BYTES];
     rocks_info_encode(&info, value);
@@ -436,7 +437,7 @@ static void test_upload_cut_short(void **state)
     assert_int_equal(count_chunks(r), 24);
     assert_int_equal(put_blob(t.kv, buf_str(&noise), 0, &e), ST_CONFLICT);
     OK(&e, kv_partition_drop(t.kv, STR("p"), &e));
-    OK(&e, kv_collect(t.kv, kv_clock_ms() + 1000, 100, NULL, &e));
+    OK(&e, kv_collect(t.kv, clock_wall_ms() + 1000, 100, NULL, &e));
     assert_int_equal(count_chunks(r), 0);
     bench_close(&t);
 }

@@ -95,6 +95,4 @@ void kv_release(struct kv *kv);
 enum st kv_memory_open(const struct kv_config *config, struct kv **out, struct err *e) MUST_USE;
 enum st kv_rocksdb_open(const struct kv_config *config, struct kv **out, struct err *e) MUST_USE;
 
-int64_t kv_clock_ms(void); /* wall clock */
-
 #endif

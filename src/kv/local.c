@@ -1,7 +1,8 @@
 #include "kv/local.h"
 
 #include <stdlib.h>
-#include <time.h>
+
+#include "rt/clock.h"
 
 struct kv_watch {
     struct kv_watch_bucket *bucket;
@@ -85,13 +86,6 @@ struct kv_lease {
     char name[KV_PARTITION_NAME_MAX], holder[KV_PARTITION_NAME_MAX];
 };
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void kv_leases_init(struct kv_leases *l)
 {
     *l = (struct kv_leases){.count = 0};
@@ -146,7 +140,7 @@ static enum st lease_take_locked(struct kv_leases *l, const struct kv_epochs *ep
 {
     struct kv_lease *lease = NULL;
     TRY(lease_find_or_add(l, epochs, name, &lease, e));
-    bool runs = lease->holder_n && lease->expires_ms > monotonic_ms();
+    bool runs = lease->holder_n && lease->expires_ms > clock_mono_ms();
     ENSURE(!runs || lease_is_of(lease, holder), e, ST_CONFLICT, "lease %.*s is held by %.*s", STR_FMT(name), (int)lease->holder_n,
            lease->holder);
     if (!runs) {
@@ -164,7 +158,7 @@ enum st kv_leases_take(struct kv_leases *l, const struct kv_epochs *epochs, stru
                        uint64_t *epoch, struct err *e)
 {
     pthread_mutex_lock(&l->lock);
-    enum st s = lease_take_locked(l, epochs, name, holder, monotonic_ms() + ttl_ms, epoch, e);
+    enum st s = lease_take_locked(l, epochs, name, holder, clock_mono_ms() + ttl_ms, epoch, e);
     pthread_mutex_unlock(&l->lock);
     return s;
 }

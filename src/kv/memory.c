@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "kv/engine_internal.h"
 #include "kv/sorted.h"
+#include "rt/clock.h"
 
 enum { SCAN_PAGE_KEYS = 256, SCAN_PAGE_BYTES = 4 << 20 };
 
@@ -387,7 +388,7 @@ static enum st memory_commit(struct kv *kv, struct str partition, const struct k
                              struct err *e)
 {
     struct memory *m = memory_of(kv);
-    struct change c = {.m = m, .name = partition, .b = b, .steps = steps, .now_ms = kv_clock_ms()};
+    struct change c = {.m = m, .name = partition, .b = b, .steps = steps, .now_ms = clock_wall_ms()};
     pthread_mutex_lock(&m->lock);
     enum st s = prepare(&c, expected, e);
     if (s == ST_OK)
@@ -401,7 +402,7 @@ static enum st memory_partition_drop(struct kv *kv, struct str partition, struct
 {
     (void)e;
     struct memory *m = memory_of(kv);
-    int64_t now_ms = kv_clock_ms();
+    int64_t now_ms = clock_wall_ms();
     pthread_mutex_lock(&m->lock);
     struct sorted_node *node = sorted_remove(&m->partitions, partition);
     if (node)

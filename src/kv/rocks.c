@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "kv/rocks_key.h"
+#include "rt/clock.h"
 
 enum {
     REOPEN_AFTER_MS = 15000, /* RocksDB tries by itself every 5 s when a disk was full */
@@ -20,12 +21,7 @@ enum {
 
 static const char *const family_names[ROCKS_FAMILIES] = {"default", "meta", "info", "chunk"};
 
-int64_t rocks_monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + 1;
-}
+static int64_t now_ms(void) { return clock_mono_ms() + 1; } /* 0 means never */
 
 static bool error_is(const char *error, const char *part) { return strstr(error, part) != NULL; }
 
@@ -159,7 +155,7 @@ static void make_options(struct rocks *r, const struct kv_config *config)
 
 static uint64_t disk_free(struct rocks *r)
 {
-    int64_t now = rocks_monotonic_ms(), due = atomic_load(&r->next_disk_check_ms);
+    int64_t now = now_ms(), due = atomic_load(&r->next_disk_check_ms);
     if (atomic_load(&r->written_since_check) >= DISK_CHECK_EVERY_BYTES)
         due = now;
     if (now >= due) { /* twice at the same time does no harm */
@@ -320,7 +316,7 @@ static bool must_reopen(struct rocks *r, enum rocks_intent intent)
     int64_t since = intent == ROCKS_WRITE ? atomic_load_explicit(&r->failing_since_ms, memory_order_relaxed) : 0;
     if (!since && !atomic_load(&r->shut))
         return false;
-    int64_t now = rocks_monotonic_ms();
+    int64_t now = now_ms();
     bool failing = since && now - since >= r->reopen_after_ms;
     return (failing || atomic_load(&r->shut)) && now >= atomic_load(&r->next_reopen_ms);
 }
@@ -346,11 +342,11 @@ static void reopen_locked(struct rocks *r, enum rocks_intent intent)
     struct err ignored = {0};
     if (!must_reopen(r, intent))
         return;
-    atomic_store(&r->next_reopen_ms, rocks_monotonic_ms() + REOPEN_EVERY_MS);
+    atomic_store(&r->next_reopen_ms, now_ms() + REOPEN_EVERY_MS);
     if (r->db && disk_free(r) < r->disk_reserve + 2 * log_bytes(r))
         return; /* recovery writes the logs into tables: if it ran out of room, reading would be lost, too */
     atomic_store(&r->shut, true);
-    while (atomic_load(&r->inside) > 0)
+    while (atomic_load(&r->inside) > 0) /* real time: it waits for threads */
         nanosleep(&(struct timespec){0, 1000000}, NULL);
     close_database(r);
     if (open_database(r, &ignored) != ST_OK)
@@ -389,7 +385,7 @@ enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, str
         return ST_OK;
     }
     int64_t none = 0;
-    atomic_compare_exchange_strong(&r->failing_since_ms, &none, rocks_monotonic_ms());
+    atomic_compare_exchange_strong(&r->failing_since_ms, &none, now_ms());
     bool full = error_is(error, "No space left");
     enum st s = ERR(e, ST_TEMP, full ? "the mail store is full" : "storage is temporarily not available", "writing: %s", error);
     rocksdb_free(error);

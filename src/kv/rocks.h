@@ -132,6 +132,4 @@ static inline pthread_mutex_t *rocks_partition_lock(struct rocks *r, struct str 
     return &r->partition_stripe[str_hash(partition) % ROCKS_PARTITION_STRIPES];
 }
 
-int64_t rocks_monotonic_ms(void);
-
 #endif

@@ -4,6 +4,7 @@
 
 #include "kv/rocks_blob.h"
 #include "kv/rocks_key.h"
+#include "rt/clock.h"
 
 enum {
     BLOBS_TOGETHER_BYTES = 4 << 20, /* blobs of one commit beyond this are uploaded before it */
@@ -251,7 +252,7 @@ enum st rocks_commit(struct kv *kv, struct str partition, const struct kv_batch 
                      struct err *e)
 {
     struct rocks *r = rocks_of(kv);
-    struct change c = {.r = r, .name = partition, .b = b, .steps = steps, .expected = expected, .now_ms = kv_clock_ms()};
+    struct change c = {.r = r, .name = partition, .b = b, .steps = steps, .expected = expected, .now_ms = clock_wall_ms()};
     TRY(rocks_enter(r, ROCKS_WRITE, e));
     c.batch = rocksdb_writebatch_create();
     enum st s = commit_inside(&c, e);
@@ -327,7 +328,7 @@ enum st rocks_commit_drop(struct kv *kv, struct str partition, struct err *e)
     ENSURE(page, e, ST_TEMP, "out of memory");
     enum st s = rocks_enter(r, ROCKS_WRITE, e);
     if (s == ST_OK) {
-        struct change c = {.r = r, .name = partition, .now_ms = kv_clock_ms(), .batch = rocksdb_writebatch_create()};
+        struct change c = {.r = r, .name = partition, .now_ms = clock_wall_ms(), .batch = rocksdb_writebatch_create()};
         pthread_mutex_lock(rocks_partition_lock(r, partition));
         s = drop_inside(&c, page, e);
         pthread_mutex_unlock(rocks_partition_lock(r, partition));

@@ -684,11 +684,10 @@ int main(void)
     enum { TESTS = sizeof tests / sizeof tests[0] };
     static struct CMUnitTest all[TESTS * SUBJECTS];
     static char names[TESTS * SUBJECTS][64];
-    const char *only = getenv("KV_ENGINE");
     size_t n = 0;
     for (size_t s = 0; s < SUBJECTS; s++)
         for (size_t i = 0; i < TESTS; i++) {
-            if (only && strcmp(only, subjects[s].engine) != 0)
+            if (!subject_can_run(&subjects[s]))
                 continue;
             snprintf(names[n], sizeof names[n], "%s on %s", tests[i].name, subjects[s].label);
             all[n] = (struct CMUnitTest){names[n], tests[i].run, NULL, NULL, (void *)(uintptr_t)&subjects[s]};

@@ -2,9 +2,10 @@
  * way back after a write error. The layout of keys is in doc/formats/rocksdb.md.
  *
  * Locks, in the order in which they may be taken:
- *   collect_lock   one collector at a time
- *   blob stripes   shared by commits that store, link or unlink a blob; exclusive (only tried, never waited for) by the collector
+ *   collect_lock        one collector at a time
  *   partition stripes   held from the check of the version until the commit is durable
+ *   blob stripes        shared by commits that store, link or unlink a blob; exclusive (only tried, never waited for) by the
+ *                       collector
  * After a write error RocksDB refuses all writes. It resumes by itself when a full disk has room again; otherwise, after a while,
  * the database is closed and opened again. Calls that come meanwhile get ST_TEMP. */
 #ifndef KV_ROCKS_H

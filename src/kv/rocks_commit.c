@@ -233,18 +233,24 @@ static enum st commit_inside(struct change *c, struct err *e)
 {
     TRY(rocks_room(c->r, c->b->blob_ops > c->b->unlinks, e));
     struct rocks_stripes stripes = {{0}};
+    uint64_t blob_bytes = 0;
     for (size_t i = 0; c->b->blob_ops && i < c->b->count; i++)
-        if (kv_op_is_blob(&c->b->ops[i]))
+        if (kv_op_is_blob(&c->b->ops[i])) {
             rocks_stripes_add(&stripes, kv_op_key(c->b, &c->b->ops[i]));
-    rocks_stripes_lock(c->r, &stripes);
-    enum st s = c->b->blob_ops && (c->steps & KV_STEP_LINKS) ? upload_large(c, e) : ST_OK;
-    if (s == ST_OK) {
-        pthread_mutex_t *lock = rocks_partition_lock(c->r, c->name);
-        pthread_mutex_lock(lock);
-        s = check_and_write(c, e);
-        pthread_mutex_unlock(lock);
+            blob_bytes += c->b->ops[i].blob.n;
+        }
+    if (blob_bytes > BLOBS_TOGETHER_BYTES && (c->steps & KV_STEP_LINKS)) {
+        rocks_stripes_lock(c->r, &stripes);
+        enum st s = upload_large(c, e);
+        rocks_stripes_unlock(c->r, &stripes);
+        TRY(s);
     }
+    pthread_mutex_t *lock = rocks_partition_lock(c->r, c->name);
+    pthread_mutex_lock(lock);
+    rocks_stripes_lock(c->r, &stripes);
+    enum st s = check_and_write(c, e);
     rocks_stripes_unlock(c->r, &stripes);
+    pthread_mutex_unlock(lock);
     return s;
 }
 
@@ -307,7 +313,6 @@ static enum st drop_links(struct change *c, const struct id_page *page, struct e
     return rocks_write(c->r, c->batch, true, e);
 }
 
-/* The stripes of blobs are locked while that of the partition is held: safe, since the exclusive side only tries. */
 static enum st drop_inside(struct change *c, struct id_page *page, struct err *e)
 {
     TRY(drop_keys(c, e));

@@ -167,7 +167,7 @@ enum st account_care(struct account *a, bool *more, struct err *e)
 {
     *more = false;
     TRY(account_ready(a, e));
-    return change_run(a, apply_care, more, e);
+    return change_run_alone(a, apply_care, more, e);
 }
 
 /* ---- all accounts ---- */

@@ -13,7 +13,7 @@ struct change {
     void *context;
     enum st status;
     struct err err;
-    bool done, lead;
+    bool done, lead, alone;
     pthread_cond_t cond;
     struct change *next;
 };
@@ -68,6 +68,8 @@ static struct change *apply_all(struct tx *tx, struct change *list)
     struct change *c = list;
     for (int i = 0; c && i < CHANGES_MAX; i++, c = c->next) {
         bool fits;
+        if (i > 0 && (c->alone || list->alone))
+            return c;
         apply_one(tx, c, i == 0, &fits);
         if (!fits)
             return c;
@@ -180,9 +182,9 @@ static void lead(struct account *a, struct tx_touched *touched)
     hand_over(a);
 }
 
-enum st change_run(struct account *a, change_apply *apply, void *context, struct err *e)
+static enum st run(struct account *a, change_apply *apply, void *context, bool alone, struct err *e)
 {
-    struct change c = {.apply = apply, .context = context, .cond = PTHREAD_COND_INITIALIZER};
+    struct change c = {.apply = apply, .context = context, .alone = alone, .cond = PTHREAD_COND_INITIALIZER};
     struct tx_touched touched = {.count = 0};
     pthread_mutex_lock(&a->lock);
     if (a->state == ACCOUNT_GONE) {
@@ -206,4 +208,14 @@ enum st change_run(struct account *a, change_apply *apply, void *context, struct
     if (c.status != ST_OK && e)
         *e = c.err;
     return c.status;
+}
+
+enum st change_run(struct account *a, change_apply *apply, void *context, struct err *e)
+{
+    return run(a, apply, context, false, e);
+}
+
+enum st change_run_alone(struct account *a, change_apply *apply, void *context, struct err *e)
+{
+    return run(a, apply, context, true, e);
 }

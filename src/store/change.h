@@ -22,6 +22,9 @@ typedef enum st change_apply(struct tx *tx, void *context, struct err *e);
 /* Returns when the change is durable and visible (or was not needed, or failed). */
 enum st change_run(struct account *a, change_apply *apply, void *context, struct err *e) MUST_USE;
 
+/* The same, in a commit of its own: for changes that read the engine past the transaction. */
+enum st change_run_alone(struct account *a, change_apply *apply, void *context, struct err *e) MUST_USE;
+
 /* ---- what apply works with ---- */
 
 /* A set that is mostly added to in ascending order. */
@@ -117,6 +120,8 @@ void tx_entry_removed(struct tx *tx, struct tx_mailbox *m, const struct message_
 void tx_entry_flagged(struct tx *tx, struct tx_mailbox *m, const struct message_entry *entry, uint32_t flags_before);
 
 enum st tx_blob_store(struct tx *tx, const struct kv_blob_id *id, struct str bytes, struct err *e) MUST_USE;
+/* The link alone, past the count: for mending. */
+enum st tx_blob_relink(struct tx *tx, const struct kv_blob_id *id, bool add, struct err *e) MUST_USE;
 enum st tx_blob_unlink(struct tx *tx, const struct kv_blob_id *id, struct err *e) MUST_USE;
 enum st tx_subscribe(struct tx *tx, struct str name, bool add, struct err *e) MUST_USE; /* names without a mailbox */
 bool tx_subscribed(struct tx *tx, struct str name);

@@ -736,6 +736,15 @@ enum st tx_blob_unlink(struct tx *tx, const struct kv_blob_id *id, struct err *e
     return ST_OK;
 }
 
+enum st tx_blob_relink(struct tx *tx, const struct kv_blob_id *id, bool add, struct err *e)
+{
+    struct tx_blob *b = add_blob(tx);
+    if (!b)
+        return no_memory(e);
+    *b = (struct tx_blob){*id, STR_NONE, add ? TX_BLOB_LINK : TX_BLOB_UNLINK};
+    return ST_OK;
+}
+
 bool tx_subscribed(struct tx *tx, struct str name)
 {
     for (size_t i = tx->sub_count; i-- > 0;)

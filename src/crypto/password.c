@@ -92,7 +92,7 @@ bool password_hash_known(struct str hash)
     if (is_argon2(hash))
         return true;
     int state = is_crypt(hash) ? crypt_checksalt(z) : CRYPT_SALT_INVALID;
-    return state == CRYPT_SALT_OK || state == CRYPT_SALT_TOO_CHEAP;
+    return state == CRYPT_SALT_OK || state == CRYPT_SALT_METHOD_LEGACY || state == CRYPT_SALT_TOO_CHEAP;
 }
 
 bool password_hash_is_old(struct str hash)

@@ -109,8 +109,7 @@ static void name_add(struct parser *p, struct str word, bool quoted, bool gap)
     }
 }
 
-/* Words up to a byte of `stops` or the end of the text, into p->name. dots: words join over '.', as in a local-part; then a gap
- * between words is broken syntax. */
+/* Words up to a byte of `stops` or the end of the text, into p->name, one space where there was a gap. */
 static void take_words(struct parser *p, const char *stops)
 {
     buf_clear(&p->name);
@@ -123,11 +122,13 @@ static void take_words(struct parser *p, const char *stops)
         if (c < 0 || (c && strchr(stops, c)))
             return;
         size_t end = c == '"' ? quoted_end(p, p->at) : 0;
+        if (!end && is_special((char)c)) { /* out of place: left out */
+            p->broken = true;
+            p->at++;
+            continue;
+        }
         if (end) {
             name_add(p, str_sub(p->text, p->at + 1, end - p->at - 2), true, gap);
-        } else if (is_special((char)c)) { /* out of place: left out */
-            p->broken = true;
-            end = p->at + 1;
         } else {
             end = atom_end(p, p->at);
             name_add(p, str_sub(p->text, p->at, end - p->at), false, gap);
@@ -261,19 +262,27 @@ static void take_angle(struct parser *p, struct address_entry *entry)
         p->broken = true;
 }
 
-/* What stands behind an address up to the separator: comments are welcome, other words are junk. A '<' begins another address: the
- * comma is missing. */
-static void skip_junk(struct parser *p)
+/* What stands behind an address up to the separator: comments are welcome, other words are junk. Returns where the junk begins. */
+static size_t skip_junk(struct parser *p)
 {
-    for (;;) {
-        skip_cfws(p);
+    skip_cfws(p);
+    size_t from = p->at;
+    for (;; skip_cfws(p)) {
         int c = peek(p);
         if (c < 0 || c == ',' || c == ';' || c == '<')
-            return;
+            return from;
         p->broken = true;
         size_t end = c == '"' ? quoted_end(p, p->at) : 0;
         p->at = end ? end : is_special((char)c) ? p->at + 1 : atom_end(p, p->at);
     }
+}
+
+/* Behind '>'. In front of another '<' the junk is the next one's name: a comma is missing. */
+static void finish_angle(struct parser *p)
+{
+    size_t from = skip_junk(p);
+    if (peek(p) == '<')
+        p->at = from;
 }
 
 static void take_name_angle(struct parser *p)
@@ -286,8 +295,8 @@ static void take_name_angle(struct parser *p)
     }
     entry->name = kept(p, &p->name);
     take_angle(p, entry);
-    skip_junk(p);
-    entry->broken = p->broken || entry->domain.n == 0;
+    finish_angle(p);
+    entry->broken = p->broken || entry->domain.n == 0 || entry->local.n == 0;
     if (entry->name.n == 0 && p->comment.n)
         entry->name = comment_name(p);
 }
@@ -314,10 +323,10 @@ static void take_bare(struct parser *p)
         entry->name = kept(p, &p->name);
         entry->domain = STR_NONE;
         take_angle(p, entry);
-        skip_junk(p);
+        finish_angle(p);
         p->broken = true;
     }
-    entry->broken = p->broken || entry->domain.n == 0;
+    entry->broken = p->broken || entry->domain.n == 0 || entry->local.n == 0;
     if (entry->name.n == 0 && p->comment.n)
         entry->name = comment_name(p);
 }

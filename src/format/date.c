@@ -259,8 +259,8 @@ static bool take_any(struct rd *r, struct guess *g)
     if (ascii_alpha((char)c))
         return take_word(r, g);
     if ((c == '+' || c == '-') && g->has_time && (!g->has_zone || g->zone_min == 0) && ascii_digit((char)rd_peek_at(r, 1))) {
-        g->has_zone = true; /* also behind a name: "GMT+0200" */
-        return take_zone_digits(r, &g->zone_min, &g->unknown);
+        g->has_zone = take_zone_digits(r, &g->zone_min, &g->unknown); /* also behind a name: "GMT+0200" */
+        return g->has_zone;
     }
     rd_take(r);
     return true;
@@ -271,10 +271,8 @@ bool date_parse(struct str s, struct date *out)
     struct rd r = rd_of(str_upto(s, PARSE_MAX));
     struct guess g = {0};
     for (skip_cfws(&r); !rd_end(&r); skip_cfws(&r)) {
-        if (!take_any(&r, &g)) { /* junk behind a whole date does not matter */
-            g.zone_min = g.has_zone && g.zone_min >= -1439 && g.zone_min <= 1439 ? g.zone_min : 0;
+        if (!take_any(&r, &g)) /* junk behind a whole date does not matter */
             break;
-        }
         if (g.has_day && g.has_month && g.has_year && g.has_time && g.has_zone && rd_peek(&r) != '+' && rd_peek(&r) != '-')
             break;
     }

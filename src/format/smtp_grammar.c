@@ -9,7 +9,7 @@ void smtp_command_split(struct str line, struct str *verb, struct str *arg)
         n++;
     *verb = str_upto(line, n);
     *arg = STR("");
-    if (n < line.n && !ascii_space(line.p[n])) { /* no word: "MAIL:" is not MAIL */
+    if (n == 0 || (n < line.n && !ascii_space(line.p[n]))) { /* no word: "MAIL:" is not MAIL */
         *verb = STR_NONE;
         return;
     }

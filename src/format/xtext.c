@@ -80,7 +80,7 @@ static bool utf8_address_decode(struct str s, struct buf *out)
         } else if ((unsigned char)s.p[0] >= 0x80) {
             buf_add_c(out, s.p[0]);
             n = 1;
-        } else if ((n = xtext_char(s, &one)) != 0) {
+        } else if (s.p[0] != '\\' && (n = xtext_char(s, &one)) != 0) {
             buf_add_c(out, one);
         } else {
             return false;

@@ -28,7 +28,7 @@ static bool is_crypt(struct str hash)
 {
     static const char *const prefixes[] = {"$y$", "$gy$", "$7$", "$2a$", "$2b$", "$2y$", "$6$", "$5$"};
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
-        if (str_starts(hash, str_of(prefixes[i])))
+        if (str_starts(hash, str_of(prefixes[i])) && hash.n > strlen(prefixes[i]) + 8) /* a salt and a hash behind it */
             return true;
     return false;
 }

@@ -28,8 +28,10 @@ struct directory_target {
     struct str address; /* canonical "local@domain": of the account, or the foreign one */
     struct str detail;  /* sub-address of RFC 5233 ("lists" of user+lists@...), or empty */
 };
+enum directory_state { DIRECTORY_ACTIVE, DIRECTORY_SUSPENDED /* no login, mail is kept */, DIRECTORY_CLOSED /* no login, 550 */ };
 struct directory_route {
     enum directory_kind kind;
+    enum directory_state state;       /* with DIRECTORY_DISABLED: SUSPENDED is 450 4.2.1, CLOSED is 550 5.2.1 */
     struct directory_target *targets; /* in the arena */
     size_t count;
 };
@@ -52,6 +54,7 @@ enum st directory_owns(struct directory *d, account_id account, struct str addre
 struct directory_domain {
     struct str name;      /* A-labels, lower case */
     struct str catch_all; /* address, or empty */
+    struct str alias_of;  /* another domain of ours whose accounts and aliases this one has too, or empty */
     bool is_default;      /* completes bare names: "carolyn" -> carolyn@default */
 };
 enum st directory_domain_put(struct directory *d, const struct directory_domain *domain, struct err *e) MUST_USE;
@@ -60,7 +63,6 @@ enum st directory_domain_remove(struct directory *d, struct str name,
 typedef bool directory_visit_domain(void *context, const struct directory_domain *domain);
 enum st directory_domains(struct directory *d, directory_visit_domain *visit, void *context, struct err *e) MUST_USE;
 
-enum directory_state { DIRECTORY_ACTIVE, DIRECTORY_SUSPENDED /* no login, mail is kept */, DIRECTORY_CLOSED /* no login, 550 */ };
 struct directory_account {
     account_id id;
     struct str address; /* canonical primary address */
@@ -78,6 +80,13 @@ enum st directory_account_update(struct directory *d, const struct directory_acc
 enum st directory_account_remove(struct directory *d, struct store *store, struct str address, struct err *e) MUST_USE;
 enum st directory_account_find(struct directory *d, struct str address, struct arena *arena, struct directory_account *out,
                                struct err *e) MUST_USE;
+enum st directory_account_find_id(struct directory *d, account_id id, struct arena *arena, struct directory_account *out,
+                                  struct err *e) MUST_USE;
+/* 32 random bytes of this installation, made at the first start (for salts that are made up for unknown names). */
+enum { DIRECTORY_SECRET_SIZE = 32 };
+const uint8_t *directory_secret(const struct directory *d);
+/* The default domain; empty if there is none. */
+enum st directory_default_domain(struct directory *d, struct buf *out, struct err *e) MUST_USE;
 /* By login name: full address, or a bare name that is completed with the default domain, or that is the local-part of exactly one
  * account. */
 enum st directory_account_login(struct directory *d, struct str name, struct arena *arena, struct directory_account *out,
@@ -85,12 +94,18 @@ enum st directory_account_login(struct directory *d, struct str name, struct are
 typedef bool directory_visit_account(void *context, const struct directory_account *account);
 enum st directory_accounts(struct directory *d, struct str domain, directory_visit_account *visit, void *context,
                            struct err *e) MUST_USE; /* domain empty: all */
+/* The same for one of DIRECTORY_PARTS parts, so that a long list can be told in pieces. */
+enum { DIRECTORY_PARTS = 256 };
+enum st directory_accounts_part(struct directory *d, unsigned part, struct str domain, directory_visit_account *visit,
+                                void *context, struct err *e) MUST_USE;
 
 struct directory_alias {
     struct str address; /* canonical */
     struct str targets; /* addresses separated by LF */
 };
 enum st directory_alias_put(struct directory *d, const struct directory_alias *alias, struct err *e) MUST_USE;
+enum st directory_alias_find(struct directory *d, struct str address, struct arena *arena, struct directory_alias *out,
+                             struct err *e) MUST_USE;
 enum st directory_alias_remove(struct directory *d, struct str address, struct err *e) MUST_USE;
 typedef bool directory_visit_alias(void *context, const struct directory_alias *alias);
 enum st directory_aliases(struct directory *d, struct str domain, directory_visit_alias *visit, void *context,

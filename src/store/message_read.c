@@ -8,12 +8,15 @@
 
 static enum st no_message(struct err *e) { return ERR_PUBLIC(e, ST_NOTFOUND, "No such message"); }
 
-static enum st check_mailbox(struct account *a, uint32_t id, struct err *e)
+/* A scan may straddle commits: it could see a message of a later page and have missed one that came into an earlier page in
+ * between. So nothing from `below` on, which was visible before the scan began, is shown (promise 3). */
+static enum st check_mailbox(struct account *a, uint32_t id, uint32_t *below, struct err *e)
 {
     TRY(account_ready(a, e));
     pthread_mutex_lock(&a->lock);
     const struct mbox *m = head_find(&a->head, id);
     bool ok = m && m->r.selectable;
+    *below = ok ? m->r.uidnext : 0;
     pthread_mutex_unlock(&a->lock);
     return ok ? ST_OK : ERR_PUBLIC(e, ST_NOTFOUND, "No such mailbox");
 }
@@ -24,7 +27,7 @@ enum { GAP_PAGES = 8 }; /* pages that are read in vain rather than starting anot
 
 struct walk {
     const struct uidset *uids; /* NULL: all */
-    uint32_t from;             /* first UID that is wanted */
+    uint32_t from, below;      /* UIDs that are wanted */
     uint64_t at;               /* in uids, behind the current run */
     uint32_t first, last;      /* the current run of uids; first 0: none yet */
     message_visit *visit;
@@ -58,6 +61,8 @@ static bool walk_page(struct walk *w, uint32_t number, struct str value)
         return false;
     for (unsigned i = page_at(&w->page, w->from); i < w->page.count; i++) {
         const struct message_entry *m = &w->page.entries[i];
+        if (m->uid >= w->below)
+            return false;
         if (!wanted(w, m->uid))
             continue;
         if (!w->visit(w->context, m)) {
@@ -118,8 +123,10 @@ static bool next_pages(const struct uidset *uids, uint64_t *at, uint32_t *first,
 static enum st walk_all(struct account *a, uint32_t mailbox, struct walk *w, struct err *e)
 {
     w->e = e;
+    if (w->from >= w->below)
+        return ST_OK;
     if (!w->uids)
-        return walk_range(a, mailbox, w->from >> PAGE_BITS, UINT32_MAX >> PAGE_BITS, w, e);
+        return walk_range(a, mailbox, w->from >> PAGE_BITS, (w->below - 1) >> PAGE_BITS, w, e);
     uint64_t at = w->from;
     uint32_t first, last;
     while (!w->stopped && next_pages(w->uids, &at, &first, &last))
@@ -130,8 +137,9 @@ static enum st walk_all(struct account *a, uint32_t mailbox, struct walk *w, str
 enum st message_scan(struct account *a, uint32_t mailbox, const struct uidset *uids, message_visit *visit, void *context,
                      struct err *e)
 {
-    TRY(check_mailbox(a, mailbox, e));
-    struct walk w = {.uids = uids, .from = 1, .visit = visit, .context = context};
+    uint32_t below;
+    TRY(check_mailbox(a, mailbox, &below, e));
+    struct walk w = {.uids = uids, .from = 1, .below = below, .visit = visit, .context = context};
     return walk_all(a, mailbox, &w, e);
 }
 
@@ -153,9 +161,10 @@ enum st message_page(struct account *a, uint32_t mailbox, const struct uidset *u
                      struct message_entry *entries, size_t max, size_t *count, struct err *e)
 {
     *count = 0;
-    TRY(check_mailbox(a, mailbox, e));
+    uint32_t below;
+    TRY(check_mailbox(a, mailbox, &below, e));
     struct collect c = {entries, 0, max};
-    struct walk w = {.uids = uids, .from = *next_uid ? *next_uid : 1, .visit = collect_entry, .context = &c};
+    struct walk w = {.uids = uids, .from = *next_uid ? *next_uid : 1, .below = below, .visit = collect_entry, .context = &c};
     if (max > 0)
         TRY(walk_all(a, mailbox, &w, e));
     *count = c.count;
@@ -166,9 +175,10 @@ enum st message_page(struct account *a, uint32_t mailbox, const struct uidset *u
 
 enum st message_find(struct account *a, uint32_t mailbox, uint32_t uid, struct message_entry *out, struct err *e)
 {
-    TRY(check_mailbox(a, mailbox, e));
+    uint32_t below;
+    TRY(check_mailbox(a, mailbox, &below, e));
     struct collect c = {out, 0, 1};
-    struct walk w = {.uids = NULL, .from = uid, .visit = collect_entry, .context = &c, .e = e};
+    struct walk w = {.uids = NULL, .from = uid, .below = below, .visit = collect_entry, .context = &c, .e = e};
     TRY(walk_one(a, mailbox, uid >> PAGE_BITS, &w, e));
     return c.count == 1 && out->uid == uid ? ST_OK : no_message(e);
 }

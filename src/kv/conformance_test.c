@@ -1,10 +1,4 @@
 /* What the contract in engine.h promises, on every engine, alone and behind the fault engine. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <pthread.h>
 
 #include "base/bits.h"

@@ -1,10 +1,4 @@
 /* The rocksdb engine and the disk: kill -9, write errors and the way back, damage, format, lock, backup, room. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,11 +1,5 @@
 /* Every operation of a scenario fails once, in every way, on every engine: what was acknowledged is there, what failed happened
  * whole or not at all, and what a partition refers to exists and is linked. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "base/bits.h"
 #include "kv/engine_internal.h"

@@ -287,11 +287,10 @@ static enum st prepare_op(struct change *c, size_t i, struct err *e)
 {
     const struct kv_op *op = &c->b->ops[i];
     struct str key = kv_op_key(c->b, op);
-    struct memory_partition *p = c->partition->item;
     if (op->kind == KV_OP_LINK)
         ENSURE(blob_will_exist(c, key, i), e, ST_NOTFOUND, "the blob to link does not exist");
     if (op->kind == KV_OP_PUT)
-        c->ops[i].node = sorted_node_new(&p->keys, key, kv_op_value(c->b, op));
+        c->ops[i].node = sorted_node_new(&c->m->blobs, key, kv_op_value(c->b, op)); /* whichever map: it lends its generator */
     if (op->kind == KV_OP_BLOB || op->kind == KV_OP_LINK)
         c->ops[i].node = sorted_node_new(&c->m->blobs, c->name, STR_NONE);
     if (op->kind == KV_OP_BLOB)

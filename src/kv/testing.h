@@ -1,8 +1,14 @@
 /* What the tests of kv/ share: engines to run on, temporary directories, a repeatable random generator, made-up values. Only
- * included by tests; cmocka must be included before. */
+ * included by tests. */
 #ifndef KV_TESTING_H
 #define KV_TESTING_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>

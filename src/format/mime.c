@@ -311,7 +311,11 @@ static struct mime_part *part_parse(struct parser *p, struct mime_part *parent, 
     part->parent = parent;
     part->header_offset = p->at;
     bool has_body = scan(p, true);
-    size_t header_end = has_body ? p->at : p->hit_end > part->header_offset ? p->hit_end : part->header_offset;
+    size_t header_end = p->at;
+    if (!has_body) { /* a boundary came before the empty line; right at the start, it takes the line end in front of the part */
+        header_end = parent && p->hit_end < parent->body_offset ? parent->body_offset : p->hit_end;
+        part->header_offset = part->header_offset < header_end ? part->header_offset : header_end;
+    }
     part->header_length = header_end - part->header_offset;
     part->body_offset = header_end;
     read_fields(p, str_sub(p->message, part->header_offset, part->header_length), &fields);

@@ -295,6 +295,17 @@ static void body_parse(struct parser *p, struct mime_part *part, size_t level)
         scan(p, false);
 }
 
+/* The last line end in front of a boundary belongs to it, but not when it is the empty line of a header: then a part ends behind
+ * it, and with it those around. */
+static size_t body_end(const struct parser *p, const struct mime_part *part)
+{
+    size_t end = p->hit_end > part->body_offset ? p->hit_end : part->body_offset;
+    for (const struct mime_part *child = part->first_child; child; child = child->next)
+        if (child->body_offset + child->body_length > end)
+            end = child->body_offset + child->body_length;
+    return end;
+}
+
 /* The part whose header begins at p->at: a message if there is no parent or the parent is message/rfc822, else a body part.
  * Recursion is limited by LEVELS_MAX and limits.depth. NULL: out of memory. */
 static struct mime_part *part_parse(struct parser *p, struct mime_part *parent, size_t level)
@@ -311,11 +322,7 @@ static struct mime_part *part_parse(struct parser *p, struct mime_part *parent, 
     part->parent = parent;
     part->header_offset = p->at;
     bool has_body = scan(p, true);
-    size_t header_end = p->at;
-    if (!has_body) { /* a boundary came before the empty line; right at the start, it takes the line end in front of the part */
-        header_end = parent && p->hit_end < parent->body_offset ? parent->body_offset : p->hit_end;
-        part->header_offset = part->header_offset < header_end ? part->header_offset : header_end;
-    }
+    size_t header_end = has_body ? p->at : p->hit_end > part->header_offset ? p->hit_end : part->header_offset;
     part->header_length = header_end - part->header_offset;
     part->body_offset = header_end;
     read_fields(p, str_sub(p->message, part->header_offset, part->header_length), &fields);
@@ -329,7 +336,7 @@ static struct mime_part *part_parse(struct parser *p, struct mime_part *parent, 
         return part;
     uint64_t lines = p->lines;
     body_parse(p, part, level);
-    part->body_length = p->hit_end > part->body_offset ? p->hit_end - part->body_offset : 0;
+    part->body_length = body_end(p, part) - part->body_offset;
     part->lines = p->hit_lines > lines ? p->hit_lines - lines : 0;
     return part;
 }

@@ -118,7 +118,7 @@ enum imap_status_item {
     IMAP_STATUS_HIGHESTMODSEQ = 1 << 7,    /* RFC 7162 */
     IMAP_STATUS_APPENDLIMIT = 1 << 8,      /* RFC 7889 */
     IMAP_STATUS_MAILBOXID = 1 << 9,        /* RFC 8474 */
-    IMAP_STATUS_DELETED_STORAGE = 1 << 10, /* RFC 9208 */
+    IMAP_STATUS_DELETED_STORAGE = 1 << 10, /* RFC 9208 4.1.4 */
 };
 bool imap_parse_status_items(struct imap_args *a, unsigned *items); /* "(" ... ")" */
 

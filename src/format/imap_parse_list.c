@@ -71,6 +71,7 @@ static const struct word_bit status_words[] = {
     {"APPENDLIMIT", IMAP_STATUS_APPENDLIMIT},
     {"MAILBOXID", IMAP_STATUS_MAILBOXID},
     {"DELETED-STORAGE", IMAP_STATUS_DELETED_STORAGE},
+
     {NULL, 0},
 };
 static const struct word_bit select_words[] = {

@@ -42,10 +42,9 @@
 #include "store/message.h"
 
 enum {
-    IMAP_LINE_MAX = 60 << 10,     /* bytes of one line of a command, literals apart; RFC 7162 4 asks for 8192 */
-    IMAP_COMMAND_MAX = 512 << 10, /* bytes of a whole command with its literals, but for the messages of APPEND */
-    IMAP_PREAUTH_MAX = 16 << 10,  /* the same before login */
-    IMAP_ARENA_MAX = 16 << 20,    /* bytes of a command's arena */
+    IMAP_LINE_MAX = 60 << 10,    /* bytes of one line of a command, literals apart; RFC 7162 4 asks for 8192 */
+    IMAP_PREAUTH_MAX = 16 << 10, /* the same before login */
+    IMAP_ARENA_MAX = 16 << 20,   /* bytes of a command's arena */
     IMAP_TAG_MAX = 128,
     IMAP_TAGGED_MAX = 128 << 10,            /* bytes of a tagged reply (COPYUID) */
     IMAP_ANSWER_SMALL = SESSION_OUTPUT_LOW, /* room that a handler finds when it starts or resumes */
@@ -78,9 +77,9 @@ enum imap_next {
 struct imap_session;
 struct imap_command;
 struct imap_verb; /* table.h */
+struct settings;
 
 struct imap_command {
-    struct str tag;
     const struct imap_verb *verb; /* NULL: none yet */
     bool uid;                     /* UID FETCH and the like */
     struct imap_args args;        /* behind the command's name; at the end, or at the space before the first argument */
@@ -102,18 +101,21 @@ struct imap_selected {
     struct uidset saved;    /* SEARCHRES "$" (RFC 9051 6.4.4.1); may hold UIDs that are gone: imap_set_resolve intersects */
     uint64_t modseq;        /* the client knows all that happened up to here, but for `expunged` */
     uint64_t safe_modseq;   /* the same without exception: what HIGHESTMODSEQ may say (RFC 7162 6) */
-    uint32_t recent_uid;    /* rev1: messages from this UID on are \Recent in this session */
+    struct uidset recent;   /* rev1: \Recent in this session */
 };
 
 /* What sync.c is in the middle of telling. */
 struct imap_sync {
     bool active;
-    bool expunges;         /* they may be told now */
+    bool expunges; /* they may be told now */
+    bool exists;   /* EXISTS is to be told */
+    bool keywords_told;
     struct uidset changed; /* flags to tell */
     uint32_t next_uid;
-    struct uidset vanished; /* positions to tell, as UIDs */
-    uint64_t modseq;        /* known when all is told */
-    bool complete;          /* mailbox_changes said so */
+    uint64_t vanished_at; /* how far `selected.expunged` was told as VANISHED */
+    uint64_t modseq;      /* known when all is told */
+    struct uidset own;    /* the client knows these as they were at own_modseq */
+    uint64_t own_modseq;
 };
 
 /* Where the framer is (frame.c). */
@@ -134,6 +136,7 @@ enum imap_phase {
 struct imap_session {
     struct session base;
     const struct services *services;
+    const struct settings *settings; /* a reference */
     bool tls_available;
     bool preauth;
     bool eof;
@@ -151,11 +154,15 @@ struct imap_session {
     struct imap_sync sync;
 
     enum imap_phase phase;
-    bool refused;     /* the command that is being skipped has had its reply */
-    bool text_begun;  /* tag and verb of the command were read */
-    uint32_t scanned; /* bytes of the input in which there is no line end */
-    uint64_t left;    /* LITERAL, STREAM, DISCARD: bytes to come */
-    struct buf text;  /* the command; empty between commands */
+    bool text_begun;        /* tag and verb of the command were read */
+    bool say_modseq;        /* imap_ok_highest_modseq */
+    bool reply_begun;       /* the tagged reply is being written */
+    bool news_missed;       /* the store could not say what changed: ask again with the next command */
+    uint32_t args_at;       /* where the arguments begin in text */
+    uint32_t scanned;       /* bytes of the input in which there is no line end */
+    uint64_t left;          /* LITERAL, STREAM, DISCARD: bytes to come */
+    char tag[IMAP_TAG_MAX]; /* of the command; "" before it was read */
+    struct buf text;        /* the command; empty between commands */
     struct imap_command command;
     struct buf tagged;    /* its reply without the tag: "OK [CODE] text" */
     enum imap_next after; /* what follows the reply: DONE, TLS or CLOSE */
@@ -165,7 +172,7 @@ struct imap_session {
     struct arena arena;        /* of the command */
     struct mailbox_info *info; /* of the selected mailbox, in the arena; NULL: not read in this command */
     struct buf *out;           /* of this step; NULL between steps */
-    unsigned commands, bad_commands;
+    unsigned commands, bad_commands, auth_failures;
     uint64_t bytes_in, bytes_out;
     int64_t started_ms;
 };
@@ -183,6 +190,8 @@ void imap_put_astring(struct imap_session *s, struct str text);
 void imap_put_mailbox(struct imap_session *s, struct str name); /* UTF-8 or modified UTF-7 as the client wants it */
 /* "\Seen $Junk" of a message in the selected mailbox, without parentheses; \Recent for rev1 clients. */
 void imap_put_flags(struct imap_session *s, const struct message_entry *m);
+/* "* FLAGS (...)" and PERMANENTFLAGS of the selected mailbox. */
+void imap_put_flag_names(struct imap_session *s, const struct mailbox_info *info);
 /* "* 12 FETCH (UID 40 FLAGS (...) MODSEQ (7))" CRLF: the unsolicited form, MODSEQ if CONDSTORE is on. Nothing if the client does
  * not know the message. */
 void imap_put_fetch_flags(struct imap_session *s, const struct message_entry *m);
@@ -197,6 +206,8 @@ enum imap_next imap_bad(struct imap_session *s, const char *fmt, ...) __attribut
 enum imap_next imap_ok_code(struct imap_session *s, struct str code, const char *text);
 /* The class decides: NO with its code of RFC 5530, or BAD for what only a wrong command can cause. */
 enum imap_next imap_fail(struct imap_session *s, const struct err *e);
+/* For what imap_set_resolve returned: ST_PERM is BAD, the rest as imap_fail. */
+enum imap_next imap_fail_set(struct imap_session *s, const struct err *e);
 /* BAD naming what c->args missed. */
 enum imap_next imap_bad_args(struct imap_session *s, const struct imap_command *c);
 /* Puts "HIGHESTMODSEQ n" into the OK, n being what the client knows after the news before it (RFC 7162 3.2.7, 3.2.8). Call before
@@ -242,13 +253,26 @@ enum st imap_find_mailbox(struct imap_session *s, struct str name, enum access_r
  *
  * The session does this around every command (flags IMAP_CMD_... in table.h), so handlers need only this: */
 
-/* This session's own change with mod-sequence `modseq` was told, or is silent (STORE): if nobody else changed anything in between,
- * it is not told again. Expunges are never told by a handler: the sync after EXPUNGE and MOVE does it. */
-void imap_own_change(struct imap_session *s, uint64_t modseq);
+/* The client knows the flags of these messages as they are at mod-sequence `modseq`, because a handler told them or changed them
+ * silently: the sync does not tell them again unless they changed after it. (A silent STORE must make sure that nobody else changed
+ * the message meanwhile: message_store.unchanged_since = selected.modseq, and no imap_own_change for what was refused by that.)
+ * Expunges are never told by a handler: the sync after EXPUNGE and MOVE does it. */
+void imap_own_change(struct imap_session *s, const struct uidset *uids, uint64_t modseq);
+
+/* Writes more of "* VANISHED 1:5,9" (`earlier`: "* VANISHED (EARLIER) ..."), in as many lines as the length needs; *at starts at 0.
+ * IMAP_MORE: call again when there is room. */
+enum imap_next imap_put_vanished(struct imap_session *s, const struct uidset *uids, uint64_t *at, bool earlier);
+/* Writes imap_put_fetch_flags for the messages in `uids`, in order; *next_uid starts at 1. IMAP_MORE as above. */
+enum imap_next imap_put_all_flags(struct imap_session *s, const struct uidset *uids, uint32_t *next_uid);
 
 /* Begins to tell; `expunges`: EXPUNGE or VANISHED is allowed now (RFC 9051 7.5.1). Then step until IMAP_DONE. */
 void imap_sync_begin(struct imap_session *s, bool expunges);
 enum imap_next imap_sync_step(struct imap_session *s);
+
+/* After a login: takes over the identity and opens the account. */
+enum st imap_session_login(struct imap_session *s, const struct identity *who, struct err *e) MUST_USE;
+/* "* BYE text" once; the session closes after the command. */
+void imap_say_bye(struct imap_session *s, const char *text);
 
 /* A session that is logged in already: PREAUTH greeting (RFC 9051 7.1.4). `context` as for imap_session_make. */
 struct session *imap_session_make_preauth(void *context, const struct session_peer *peer, const struct identity *who);

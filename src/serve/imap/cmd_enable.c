@@ -1,0 +1,45 @@
+#include "serve/imap/table.h"
+
+static const struct {
+    const char *name;
+    unsigned bits;
+} extensions[] = {
+    {"IMAP4rev2", IMAP_ENABLED_REV2},
+    {"UTF8=ACCEPT", IMAP_ENABLED_UTF8}, /* RFC 9755 */
+    {"CONDSTORE", IMAP_ENABLED_CONDSTORE},
+    {"QRESYNC", IMAP_ENABLED_QRESYNC | IMAP_ENABLED_CONDSTORE}, /* RFC 7162 3.2.3 */
+};
+
+static unsigned bits_of(struct str name)
+{
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
+        if (str_eq_nocase(name, str_of(extensions[i].name)))
+            return extensions[i].bits;
+    return 0; /* what is unknown is ignored */
+}
+
+/* RFC 9051 6.3.1, 5161 */
+enum imap_next imap_cmd_enable(struct imap_session *s, struct imap_command *c)
+{
+    unsigned wanted = 0;
+    struct str name;
+    do {
+        if (!imap_parse_atom(&c->args, &name))
+            return imap_bad_args(s, c);
+        wanted |= bits_of(name);
+    } while (imap_accept(&c->args, ' '));
+    if (!imap_parse_end(&c->args))
+        return imap_bad_args(s, c);
+    unsigned fresh = wanted & ~s->enabled;
+    imap_put(s, STR("* ENABLED"));
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
+        if (fresh & extensions[i].bits & ~(extensions[i].bits & (extensions[i].bits - 1) ? IMAP_ENABLED_CONDSTORE : 0))
+            imap_putf(s, " %s", extensions[i].name);
+    imap_put(s, STR("\r\n"));
+    if (wanted & IMAP_ENABLED_CONDSTORE)
+        imap_condstore_enable(s);
+    s->enabled |= wanted;
+    if (imap_is_rev2(s))
+        uidset_release(&s->selected.recent); /* RFC 9051 has no \Recent */
+    return imap_ok(s, NULL, "ENABLE completed");
+}

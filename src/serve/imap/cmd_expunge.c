@@ -9,7 +9,7 @@ enum imap_next imap_cmd_expunge(struct imap_session *s, struct imap_command *c)
     uint64_t modseq;
     DEFER(uidset_release) struct uidset uids = UIDSET_EMPTY;
     DEFER(uidset_release) struct uidset gone = UIDSET_EMPTY;
-    if (c->uid && (!imap_parse_space(&c->args) || !imap_parse_set(&c->args, &set)))
+    if (c->uid && !imap_parse_set(&c->args, &set))
         return imap_bad_args(s, c);
     if (!imap_parse_end(&c->args))
         return imap_bad_args(s, c);

@@ -35,12 +35,11 @@ struct err {
  * not printable ASCII or UTF-8 are replaced by '?', so that nothing remote can forge log lines. */
 #define ERR(e, class, text, ...) err_set((e), (class), ERR_HERE, (text), __VA_ARGS__)
 enum st err_set(struct err *e, enum st class, const char *where, const char *text, const char *detail, ...)
-    __attribute__((format(printf, 5, 6), warn_unused_result));
+    __attribute__((format(printf, 5, 6)));
 
 /* As ERR, but the public sentence is formatted too and the same as the detail. */
 #define ERR_PUBLIC(e, class, ...) err_public((e), (class), ERR_HERE, __VA_ARGS__)
-enum st err_public(struct err *e, enum st class, const char *where, const char *text, ...)
-    __attribute__((format(printf, 4, 5), warn_unused_result));
+enum st err_public(struct err *e, enum st class, const char *where, const char *text, ...) __attribute__((format(printf, 4, 5)));
 
 const char *st_name(enum st s); /* "ok", "temp", ...; never NULL */
 

@@ -105,8 +105,8 @@ static enum fetch_step header_fields(struct imap_session *s, struct fetch *f, co
             buf_add(&f->scratch, field.raw);
     buf_add(&f->scratch, STR("\r\n")); /* RFC 9051 6.4.5: the delimiting blank line is always included */
     if (!buf_ok(&f->scratch)) {
-        enum st st = ERR_PUBLIC(&f->err, ST_TEMP, "out of memory");
-        return st == ST_OK ? FETCH_NEXT : FETCH_FAILED;
+        ERR_PUBLIC(&f->err, ST_TEMP, "out of memory");
+        return FETCH_FAILED;
     }
     struct extent part = {true, 0, f->scratch.n};
     clip(&part, item);
@@ -164,8 +164,8 @@ static enum fetch_step binary(struct imap_session *s, struct fetch *f, const str
         part.body_bytes = (uint32_t)f->digest.size;
     }
     if (part.encoding == TRANSFER_UNKNOWN) { /* RFC 3516 4.3 */
-        enum st st = ERR_PUBLIC(&f->err, ST_PERM, "The content-transfer-encoding of the part is not known");
-        return st == ST_OK ? FETCH_NEXT : FETCH_FAILED;
+        ERR_PUBLIC(&f->err, ST_PERM, "The content-transfer-encoding of the part is not known");
+        return FETCH_FAILED;
     }
     if (!measure(s, f, &part, &facts))
         return FETCH_FAILED;

@@ -436,6 +436,40 @@ static void test_upload_cut_short(void **state)
     bench_close(&t);
 }
 
+/* The state that a crash in the middle of a drop leaves: marker and links, but no keys and no version. */
+static void test_drop_cut_short(void **state)
+{
+    (void)state;
+    struct bench t;
+    struct err e = {0};
+    struct rocks *r = start(&t);
+    struct kv_blob_id id = kv_blob_id_of(STR("mail"));
+    OK(&e, put_blob(t.kv, STR("mail"), 0, &e));
+    struct rocks_key version = rocks_key_meta(STR("p"), ROCKS_KIND_VERSION, STR_NONE);
+    struct rocks_key marker = rocks_key_default(STR("drop."), STR("p")), other = rocks_key_default(STR("drop."), STR("q"));
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    rocksdb_writebatch_delete_cf(batch, r->family[ROCKS_META], version.p, version.n);
+    rocksdb_writebatch_put_cf(batch, r->family[ROCKS_DEFAULT], marker.p, marker.n, "", 0);
+    rocksdb_writebatch_put_cf(batch, r->family[ROCKS_DEFAULT], other.p, other.n, "", 0);
+    OK(&e, rocks_write(r, batch, true, &e));
+    rocksdb_writebatch_destroy(batch);
+    struct kv_batch *b = kv_batch_new(t.kv);
+    kv_batch_link(b, &id);
+    OK(&e, kv_commit(t.kv, STR("q"), b, 0, &e)); /* q came back after its drop had failed */
+    uint64_t size;
+    bench_reopen(&t);
+    OK(&e, kv_collect(t.kv, clock_wall_ms() + 1000, 100, NULL, &e));
+    OK(&e, kv_blob_size(t.kv, &id, &size, &e)); /* q still links it */
+    kv_batch_clear(b);
+    kv_batch_unlink(b, &id);
+    OK(&e, kv_commit(t.kv, STR("q"), b, 1, &e));
+    kv_batch_free(b);
+    OK(&e, kv_collect(t.kv, clock_wall_ms() + 1000, 100, NULL, &e));
+    OK(&e, kv_collect(t.kv, clock_wall_ms() + 1000, 100, NULL, &e));
+    assert_int_equal(kv_blob_size(t.kv, &id, &size, &e), ST_NOTFOUND); /* and p does not */
+    bench_close(&t);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2)
@@ -450,6 +484,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_backup),
         cmocka_unit_test(test_upload_cut_short),
+        cmocka_unit_test(test_drop_cut_short),
     };
     return cmocka_run_group_tests_name("kv crash", tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 enum {
     REOPEN_AFTER_MS = 15000, /* RocksDB tries by itself every 5 s when a disk was full */
     REOPEN_EVERY_MS = 5000,
+    REOPEN_WAIT_MS = 2000, /* for the calls that are inside */
     MMAP_THRESHOLD_BYTES = 256 << 10,
     DISK_CHECK_EVERY_MS = 1000,
     DISK_CHECK_EVERY_BYTES = 4 << 20,
@@ -353,8 +354,12 @@ static void reopen_locked(struct rocks *r, enum rocks_intent intent)
     if (r->db && disk_free(r) < r->disk_reserve + 2 * log_bytes(r))
         return; /* recovery writes the logs into tables: if it ran out of room, reading would be lost, too */
     atomic_store(&r->shut, true);
-    while (atomic_load(&r->inside) > 0) /* real time: it waits for threads */
+    for (int ms = 0; atomic_load(&r->inside) > 0 && ms < REOPEN_WAIT_MS; ms++) /* real time: it waits for threads */
         nanosleep(&(struct timespec){0, 1000000}, NULL);
+    if (atomic_load(&r->inside) > 0) { /* a slow scan, maybe one that waits for us: another time */
+        atomic_store(&r->shut, false);
+        return;
+    }
     close_database(r);
     if (open_database(r, &ignored) != ST_OK)
         return;

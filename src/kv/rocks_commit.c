@@ -269,13 +269,18 @@ enum st rocks_commit(struct kv *kv, struct str partition, const struct kv_batch 
 
 /* ---- dropping a partition ---- */
 
-/* First the keys, then the links: a crash in between leaves links too many, which a repetition finds by ROCKS_KIND_BLOB. */
+/* First the keys, with a marker, then the links, with the last of them the marker. A crash in between leaves links too many, which
+ * the next opening removes. */
+static struct rocks_key drop_marker(struct str name) { return rocks_key_default(STR("drop."), name); }
+
 static enum st drop_keys(struct change *c, struct err *e)
 {
     struct rocks *r = c->r;
+    struct rocks_key marker = drop_marker(c->name);
     struct rocks_key version = rocks_key_meta(c->name, ROCKS_KIND_VERSION, STR_NONE);
     struct rocks_key from = rocks_key_meta(c->name, ROCKS_KIND_KEY, STR_NONE);
     struct rocks_key to = rocks_key_meta(c->name, ROCKS_KIND_END, STR_NONE);
+    rocksdb_writebatch_put_cf(c->batch, r->family[ROCKS_DEFAULT], marker.p, marker.n, "", 0);
     rocksdb_writebatch_delete_cf(c->batch, r->family[ROCKS_META], version.p, version.n);
     rocksdb_writebatch_delete_range_cf(c->batch, r->family[ROCKS_META], from.p, from.n, to.p, to.n);
     return rocks_write(r, c->batch, true, e);
@@ -310,6 +315,10 @@ static enum st drop_links(struct change *c, const struct id_page *page, struct e
     rocksdb_writebatch_clear(c->batch);
     for (size_t i = 0; i < page->count; i++)
         TRY(unlink_blob(c, str_make(page->ids[i].sha256, KV_BLOB_ID_SIZE), e));
+    if (page->count < DROP_LINKS_TOGETHER) {
+        struct rocks_key marker = drop_marker(c->name);
+        rocksdb_writebatch_delete_cf(c->batch, c->r->family[ROCKS_DEFAULT], marker.p, marker.n);
+    }
     return rocks_write(c->r, c->batch, true, e);
 }
 
@@ -342,4 +351,42 @@ enum st rocks_commit_drop(struct kv *kv, struct str partition, struct err *e)
     }
     free(page);
     return s;
+}
+
+/* A partition that came back after a drop that failed is left alone: its old links are only links too many. */
+static enum st finish_drop(struct rocks *r, struct str name, struct err *e)
+{
+    uint64_t version;
+    TRY(rocks_commit_version(r, name, &version, e));
+    if (version == 0)
+        return rocks_commit_drop(&r->kv, name, e);
+    struct rocks_key marker = drop_marker(name);
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    rocksdb_writebatch_delete_cf(batch, r->family[ROCKS_DEFAULT], marker.p, marker.n);
+    enum st s = rocks_write(r, batch, true, e);
+    rocksdb_writebatch_destroy(batch);
+    return s;
+}
+
+static enum st find_marker(struct rocks *r, struct rocks_key *name, struct err *e)
+{
+    struct rocks_key from = drop_marker(STR_NONE), to = rocks_key_default(STR("drop/"), STR_NONE); /* '/' follows '.' */
+    struct rocks_iterator i = rocks_iterate(r, ROCKS_DEFAULT, rocks_key_str(&from), rocks_key_str(&to), false);
+    name->n = 0;
+    if (rocksdb_iter_valid(i.it))
+        rocks_key_add(name, str_upto(str_from(rocks_iterator_key(&i), from.n), KV_PARTITION_NAME_MAX));
+    enum st s = rocks_iterator_error(&i, e);
+    rocks_iterator_release(&i);
+    return s;
+}
+
+enum st rocks_commit_finish_drops(struct rocks *r, struct err *e)
+{
+    for (;;) {
+        struct rocks_key name;
+        TRY(find_marker(r, &name, e));
+        if (name.n == 0)
+            return ST_OK;
+        TRY(finish_drop(r, rocks_key_str(&name), e));
+    }
 }

@@ -35,6 +35,16 @@ static inline void rocks_key_add(struct rocks_key *k, struct str s)
     k->n += s.n;
 }
 
+/* ROCKS_DEFAULT: what is not of a partition or blob. */
+static inline struct rocks_key rocks_key_default(struct str prefix, struct str name)
+{
+    struct rocks_key k;
+    k.n = 0;
+    rocks_key_add(&k, prefix);
+    rocks_key_add(&k, name);
+    return k;
+}
+
 static inline struct rocks_key rocks_key_meta(struct str partition, char kind, struct str rest)
 {
     struct rocks_key k;

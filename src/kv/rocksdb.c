@@ -94,14 +94,7 @@ static enum st engine_partitions(struct kv *kv, struct str prefix, kv_visit_part
 
 /* ---- leases: held in memory, as no other process can open the database; only epochs are stored ---- */
 
-static struct rocks_key epoch_key(struct str name)
-{
-    struct rocks_key k;
-    k.n = 0;
-    rocks_key_add(&k, STR("epoch."));
-    rocks_key_add(&k, name);
-    return k;
-}
+static struct rocks_key epoch_key(struct str name) { return rocks_key_default(STR("epoch."), name); }
 
 static enum st epoch_load(void *context, struct str name, uint64_t *epoch, struct err *e)
 {
@@ -197,6 +190,10 @@ enum st kv_rocksdb_open(const struct kv_config *config, struct kv **out, struct 
     };
     struct rocks *r;
     TRY(rocks_new(config, &engine, &r, e));
-    *out = &r->kv;
-    return ST_OK;
+    enum st s = rocks_commit_finish_drops(r, e);
+    if (s == ST_OK)
+        *out = &r->kv;
+    else
+        rocks_free(r);
+    return s;
 }

@@ -151,8 +151,10 @@ static void seat_begin(struct chat *c, struct str name)
     *c->now = c->next;
     snprintf(c->now->name, sizeof c->now->name, "%.*s", STR_FMT(name));
     c->now->open = true;
-    struct session *s = c->now->context.profile == SERVE_POP3 ? pop3_session_make(&c->now->context, &c->now->peer)
-                                                              : smtp_session_make(&c->now->context, &c->now->peer);
+    enum serve_profile profile = c->now->context.profile;
+    struct session *s = profile == SERVE_POP3   ? pop3_session_make(&c->now->context, &c->now->peer)
+                        : profile == SERVE_IMAP ? imap_session_make(&c->now->context, &c->now->peer)
+                                                : smtp_session_make(&c->now->context, &c->now->peer);
     size_t room = c->way == WAY_TIGHT ? SESSION_OUTPUT_LOW + 2048 : SESSION_OUTPUT_MAX;
     pump_init(&c->now->pump, s, room);
     pump_event(&c->now->pump, SESSION_EV_START);
@@ -232,7 +234,8 @@ static void do_service(struct chat *c, struct str rest)
     static const struct {
         const char *name;
         enum serve_profile profile;
-    } names[] = {{"smtp", SERVE_SMTP}, {"submission", SERVE_SUBMISSION}, {"lmtp", SERVE_LMTP}, {"pop3", SERVE_POP3}};
+    } names[] = {
+        {"smtp", SERVE_SMTP}, {"submission", SERVE_SUBMISSION}, {"lmtp", SERVE_LMTP}, {"pop3", SERVE_POP3}, {"imap", SERVE_IMAP}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (str_eq(rest, str_of(names[i].name))) {
             c->next.context.profile = names[i].profile;

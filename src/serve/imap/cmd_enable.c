@@ -10,35 +10,32 @@ static const struct {
     {"QRESYNC", IMAP_ENABLED_QRESYNC | IMAP_ENABLED_CONDSTORE}, /* RFC 7162 3.2.3 */
 };
 
-static unsigned bits_of(struct str name)
-{
-    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
-        if (str_eq_nocase(name, str_of(extensions[i].name)))
-            return extensions[i].bits;
-    return 0; /* what is unknown is ignored */
-}
+enum { EXTENSIONS = sizeof extensions / sizeof *extensions };
 
-/* RFC 9051 6.3.1, 5161 */
+/* RFC 9051 6.3.1, 5161. What is unknown is ignored; what is on already is not told again. */
 enum imap_next imap_cmd_enable(struct imap_session *s, struct imap_command *c)
 {
-    unsigned wanted = 0;
+    bool named[EXTENSIONS] = {false};
     struct str name;
     do {
         if (!imap_parse_atom(&c->args, &name))
             return imap_bad_args(s, c);
-        wanted |= bits_of(name);
+        for (size_t i = 0; i < EXTENSIONS; i++)
+            named[i] = named[i] || str_eq_nocase(name, str_of(extensions[i].name));
     } while (imap_accept(&c->args, ' '));
     if (!imap_parse_end(&c->args))
         return imap_bad_args(s, c);
-    unsigned fresh = wanted & ~s->enabled;
+    unsigned before = s->enabled;
     imap_put(s, STR("* ENABLED"));
-    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
-        if (fresh & extensions[i].bits & ~(extensions[i].bits & (extensions[i].bits - 1) ? IMAP_ENABLED_CONDSTORE : 0))
+    for (size_t i = 0; i < EXTENSIONS; i++)
+        if (named[i] && (extensions[i].bits & ~before))
             imap_putf(s, " %s", extensions[i].name);
     imap_put(s, STR("\r\n"));
-    if (wanted & IMAP_ENABLED_CONDSTORE)
-        imap_condstore_enable(s);
-    s->enabled |= wanted;
+    for (size_t i = 0; i < EXTENSIONS; i++) {
+        if (named[i] && (extensions[i].bits & IMAP_ENABLED_CONDSTORE))
+            imap_condstore_enable(s);
+        s->enabled |= named[i] ? extensions[i].bits : 0;
+    }
     if (imap_is_rev2(s))
         uidset_release(&s->selected.recent); /* RFC 9051 has no \Recent */
     return imap_ok(s, NULL, "ENABLE completed");

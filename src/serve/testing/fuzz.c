@@ -3,12 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/credential.h"
 #include "rt/log.h"
 #include "rt/settings.h"
 #include "serve/testing/pump.h"
 #include "serve/testing/world.h"
 
 enum { RUNS_OF_A_WORLD = 500, INPUT_MAX = 1 << 20, CODE = 4 };
+
+#define LOGIN "EHLO c.example\r\nAUTH PLAIN AGVsaW5vckBhYmNkLmNvbQB2ZWdldGFibGVz\r\n"
 
 static bool log_quiet(void *context, enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
@@ -25,7 +28,8 @@ static void stop(const char *why)
 /* Small limits, so that a fuzzer reaches them. */
 static void settings_small(void)
 {
-    static const char text[] = "message { size_max = 65536 }\nsmtp { recipients_max = 100 hops_max = 10 data_line_max = 1000 }\n";
+    static const char text[] = "message { size_max = 65536 }\nsmtp { recipients_max = 100 hops_max = 10 data_line_max = 1000 }\n"
+                               "auth { renew = false failures_per_client = 3 block = 1h }\n";
     struct settings *s;
     struct err e = {0};
     if (settings_parse("fuzz", str_of(text), &s, &e) != ST_OK)
@@ -42,7 +46,8 @@ static struct world *world_now(void)
     if (credential.n == 0) {
         log_capture(log_quiet, NULL);
         settings_small();
-        if (world_credential(&credential, &e) != ST_OK)
+        /* a plain digest of the password: a slow hash for each login would be all that is tested */
+        if (credential_import(STR("{SHA256}Gmwe+ijV0R1jl2V1iIpEUvyRST3zOeuBVU/G15hOB28="), &credential, &e) != ST_OK)
             stop(e.detail);
     }
     if (runs++ % RUNS_OF_A_WORLD == 0) {
@@ -61,7 +66,7 @@ static struct world *world_now(void)
 static void peer_fill(struct session_peer *peer, uint8_t how)
 {
     bool far = how & 8;
-    snprintf(peer->address, sizeof peer->address, "%s", far ? "203.0.113.5" : "127.0.0.1");
+    snprintf(peer->address, sizeof peer->address, "%s", far ? "203.0.113.5" : how & 16 ? "127.0.0.2" : "127.0.0.1");
     snprintf(peer->local, sizeof peer->local, "%s", far ? "192.0.2.25" : "127.0.0.1");
     peer->loopback = !far;
     peer->tls.active = how & 4;
@@ -131,6 +136,8 @@ static void run(struct session *(*make)(void *context, const struct session_peer
     w->services.demo = (how & 3) == 3;
     peer_fill(&peer, how);
     pump_init(&pump, make(&context, &peer), piece == 1 ? SESSION_OUTPUT_LOW + 1024 : SESSION_OUTPUT_MAX);
+    if (how & 16)
+        pump_feed(&pump, pop3 ? STR("USER carolyn\r\nPASS vegetables\r\n") : STR(LOGIN), SIZE_MAX);
     converse(&pump, &peer, str_from(input, 1), piece);
     codes(buf_str(&pump.said), out);
     pump_release(&pump);

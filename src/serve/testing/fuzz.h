@@ -1,6 +1,7 @@
 /* Whole sessions from bytes, for the fuzz targets of the protocols.
  *
- * byte 0: bits 0-1 the profile of SMTP (3: of the demo), bit 2 TLS is there from the start, bit 3 the client is not on loopback.
+ * byte 0: bits 0-1 the profile of SMTP (3: of the demo), bit 2 TLS is there from the start, bit 3 the client is not on loopback,
+ * bit 4 it has logged in already (other clients are soon refused by the throttle, or nothing but hashing would be tested).
  * Then what the client sends; 0xff and a letter is an event: T the TLS handshake succeeded, O timeout, S stopping, E end of input,
  * W wake-up.
  *

@@ -14,8 +14,8 @@ struct parser {
     struct buf name;    /* of the entry at hand */
     struct str comment; /* the last one */
     bool in_group, broken;
-    bool no_quote, no_paren; /* from here on no closing quote or parenthesis comes: the opening ones are plain characters. Keeps all
-                                linear */
+    size_t no_quote, no_paren; /* from there on no closing quote or parenthesis comes: the opening ones are plain characters. Keeps
+                                  all linear */
 };
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
@@ -24,20 +24,20 @@ static int peek(const struct parser *p) { return p->at < p->text.n ? (unsigned c
 
 static size_t quoted_end(struct parser *p, size_t at) /* behind the closing quote, or 0 */
 {
-    for (size_t i = at + 1; !p->no_quote && i < p->text.n; i++) {
+    for (size_t i = at + 1; at < p->no_quote && i < p->text.n; i++) {
         if (p->text.p[i] == '\\')
             i++;
         else if (p->text.p[i] == '"')
             return i + 1;
     }
-    p->no_quote = true;
+    p->no_quote = p->no_quote < at ? p->no_quote : at;
     return 0;
 }
 
 static size_t comment_end(struct parser *p, size_t at)
 {
     size_t depth = 0;
-    for (size_t i = at; !p->no_paren && i < p->text.n; i++) {
+    for (size_t i = at; at < p->no_paren && i < p->text.n; i++) {
         if (p->text.p[i] == '\\')
             i++;
         else if (p->text.p[i] == '(')
@@ -45,7 +45,7 @@ static size_t comment_end(struct parser *p, size_t at)
         else if (p->text.p[i] == ')' && --depth == 0)
             return i + 1;
     }
-    p->no_paren = true;
+    p->no_paren = p->no_paren < at ? p->no_paren : at;
     return 0;
 }
 
@@ -243,7 +243,7 @@ static struct str take_route(struct parser *p)
 /* Behind '<'. */
 static void take_angle(struct parser *p, struct address_entry *entry)
 {
-    p->at++;
+    p->at += peek(p) == '<';
     skip_cfws(p);
     if (peek(p) == '@')
         entry->route = take_route(p);
@@ -355,8 +355,14 @@ static void take_separator(struct parser *p)
 void address_list_parse(struct arena *arena, struct str value, size_t max, struct address_list *out)
 {
     *out = (struct address_list){0};
-    struct parser p = {
-        .arena = arena, .text = value, .max = max, .list = out, .tail = &out->first, .name = BUF_INIT(value.n * 2 + 1)};
+    struct parser p = {.arena = arena,
+                       .text = value,
+                       .max = max,
+                       .list = out,
+                       .tail = &out->first,
+                       .name = BUF_INIT(value.n * 2 + 1),
+                       .no_quote = STR_NPOS,
+                       .no_paren = STR_NPOS};
     while (!out->truncated) {
         p.comment = STR_NONE;
         p.broken = false;

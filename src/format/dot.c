@@ -23,11 +23,12 @@ static void fault(struct dot_decoder *d, enum dot_fault f, uint64_t at)
             d->fault_at[bit] = at;
 }
 
+/* n more bytes in the line, the first at decoded offset `at`. */
 static void line_grow(struct dot_decoder *d, size_t n, uint64_t at)
 {
+    if (d->line <= d->line_max && n > d->line_max - d->line)
+        fault(d, DOT_LONG_LINE, at + (d->line_max - d->line));
     d->line += n;
-    if (d->line > d->line_max)
-        fault(d, DOT_LONG_LINE, at);
 }
 
 static bool has_8bit(struct str s)
@@ -63,7 +64,7 @@ static size_t scan_text(struct dot_decoder *d, struct str in, size_t at, struct 
         ends->lf = next_of(in, at, '\n');
     size_t stop = ends->cr < ends->lf ? ends->cr : ends->lf;
     bool at_end = stop == in.n;
-    line_grow(d, stop - at + !at_end, base + stop);
+    line_grow(d, stop - at + !at_end, base + at);
     d->state = TEXT;
     if (at_end)
         return stop;

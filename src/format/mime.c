@@ -272,11 +272,14 @@ static void multipart_parse(struct parser *p, struct mime_part *part, size_t lev
     scan(p, false); /* preamble */
     struct mime_part **tail = &part->first_child;
     while (p->hit == mine && !p->hit_closing) {
-        if (p->tree->parts + 1 >= p->limits->parts) /* the last one: takes in all that follows */
+        bool last = p->tree->parts + 1 >= p->limits->parts; /* takes in all that follows */
+        if (last)
             p->depth = mine - 1;
-        struct mime_part *child = part_parse(p, part, level + 1);
-        if (!child)
+        struct mime_part *child = p->tree->parts < p->limits->parts ? part_parse(p, part, level + 1) : NULL;
+        if (!child) {
+            scan(p, false); /* as an epilogue */
             break;
+        }
         *tail = child;
         tail = &child->next;
     }

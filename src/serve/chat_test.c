@@ -7,7 +7,8 @@
  *   S: what the server says, a line; '*' stands for anything, \* for itself
  *   @directive words                  see `directives` below
  *
- * Escapes in C, S and directives: \r \n \t \\ \xHH. */
+ * Escapes in C, S and directives: \r \n \t \\ \xHH, and \$A for the number that "@remember A text" found behind the text's last
+ * occurrence in what the server said. */
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +50,7 @@ struct chat {
     size_t wanted_count;
     struct arena arena;
     struct buf settings;
+    uint64_t remembered[26];
 };
 
 static void fail_chat(const struct chat *c, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
@@ -67,7 +69,7 @@ static void fail_chat(const struct chat *c, const char *fmt, ...)
 
 static struct str unescape(struct chat *c, struct str s)
 {
-    char *to = arena_get(&c->arena, s.n + 1);
+    char *to = arena_get(&c->arena, s.n * 8 + 32);
     size_t n = 0;
     assert_non_null(to);
     for (size_t i = 0; i < s.n; i++) {
@@ -80,6 +82,8 @@ static struct str unescape(struct chat *c, struct str s)
         if (ch == 'x' && i + 2 < s.n + 0 && ascii_hex_value(s.p[i + 1]) >= 0 && ascii_hex_value(s.p[i + 2]) >= 0) {
             to[n++] = (char)(ascii_hex_value(s.p[i + 1]) * 16 + ascii_hex_value(s.p[i + 2]));
             i += 2;
+        } else if (ch == '$' && i + 1 < s.n && s.p[i + 1] >= 'A' && s.p[i + 1] <= 'Z') {
+            n += (size_t)snprintf(to + n, 21, "%llu", (unsigned long long)c->remembered[s.p[++i] - 'A']);
         } else if (ch == '*') {
             to[n++] = '\\'; /* left for match() */
             to[n++] = '*';
@@ -463,6 +467,23 @@ static void do_fail(struct chat *c, struct str rest)
     kv_fault_plan(c->world.kv, plan.at ? &plan : NULL);
 }
 
+/* "@remember A UIDVALIDITY ": the number behind the last such text */
+static void do_remember(struct chat *c, struct str rest)
+{
+    struct str name = word(&rest), said = buf_str(&c->now->pump.said), text = unescape(c, rest);
+    size_t at = STR_NPOS, n;
+    for (size_t from = 0; (n = str_find(str_from(said, from), text)) != STR_NPOS; from += n + 1)
+        at = from + n + text.n;
+    if (name.n != 1 || name.p[0] < 'A' || name.p[0] > 'Z' || at == STR_NPOS)
+        fail_chat(c, "nothing to remember");
+    uint64_t *v = &c->remembered[name.p[0] - 'A'];
+    *v = 0;
+    while (at < said.n && said.p[at] == ' ')
+        at++;
+    for (; at < said.n && said.p[at] >= '0' && said.p[at] <= '9'; at++)
+        *v = *v * 10 + (uint64_t)(said.p[at] - '0');
+}
+
 static const struct {
     const char *name;
     void (*run)(struct chat *c, struct str rest);
@@ -479,7 +500,7 @@ static const struct {
     {"open", do_open},       {"inbox", do_inbox},
     {"has", do_has},         {"has-not", do_has_not},
     {"ends", do_ends},       {"queued", do_queued},
-    {"fail", do_fail},
+    {"fail", do_fail},       {"remember", do_remember},
 };
 
 static void directive(struct chat *c, struct str line)

@@ -172,7 +172,7 @@ static bool is_own(const struct imap_sync *y, const struct message_entry *m)
     return m->modseq <= y->own_modseq && uidset_has(&y->own, m->uid);
 }
 
-enum imap_next imap_put_all_flags(struct imap_session *s, const struct uidset *uids, uint32_t *next_uid)
+static enum imap_next put_flags(struct imap_session *s, const struct uidset *uids, uint32_t *next_uid, bool skip_own)
 {
     struct message_entry entries[PAGE_ENTRIES];
     struct err e = {0};
@@ -186,11 +186,16 @@ enum imap_next imap_put_all_flags(struct imap_session *s, const struct uidset *u
                 *next_uid = i ? entries[i].uid : from;
                 return IMAP_MORE;
             }
-            if (!is_own(&s->sync, &entries[i]))
+            if (!skip_own || !is_own(&s->sync, &entries[i]))
                 imap_put_fetch_flags(s, &entries[i]);
         }
     }
     return IMAP_DONE;
+}
+
+enum imap_next imap_put_all_flags(struct imap_session *s, const struct uidset *uids, uint32_t *next_uid)
+{
+    return put_flags(s, uids, next_uid, false);
 }
 
 /* New keywords belong into FLAGS before a message shows them (RFC 9051 7.3.5). */
@@ -213,7 +218,7 @@ enum imap_next imap_sync_step(struct imap_session *s)
         tell_keywords(s);
     y->keywords_told = true;
     tell_exists(s);
-    if (imap_put_all_flags(s, &y->changed, &y->next_uid) == IMAP_MORE)
+    if (put_flags(s, &y->changed, &y->next_uid, true) == IMAP_MORE)
         return IMAP_MORE;
     struct imap_selected *m = &s->selected;
     m->modseq = y->modseq;

@@ -177,19 +177,20 @@ static const char *service_name(enum auth_service s)
     return "?";
 }
 
-void attempt_init(struct attempt *t, struct auth *a, enum auth_service service, const struct session_peer *peer,
-                  const char *mechanism)
+void login_try_init(struct login_try *t, struct auth *a, enum auth_service service, const struct session_peer *peer,
+                    const char *mechanism)
 {
-    *t = (struct attempt){.auth = a, .service = service, .peer = peer, .mechanism = mechanism, .arena = ARENA_INIT(AUTH_ARENA_MAX)};
+    *t = (struct login_try){
+        .auth = a, .service = service, .peer = peer, .mechanism = mechanism, .arena = ARENA_INIT(AUTH_ARENA_MAX)};
 }
 
-void attempt_release(struct attempt *t)
+void login_try_release(struct login_try *t)
 {
     arena_release(&t->arena);
-    *t = (struct attempt){0};
+    *t = (struct login_try){0};
 }
 
-enum st attempt_name(struct attempt *t, struct str name, struct err *e)
+enum st login_try_name(struct login_try *t, struct str name, struct err *e)
 {
     ENSURE(name.n <= AUTH_NAME_MAX && !(name.n && memchr(name.p, 0, name.n)), e, ST_PERM, "the name is malformed");
     t->name = arena_str(&t->arena, name);
@@ -204,7 +205,7 @@ enum st attempt_name(struct attempt *t, struct str name, struct err *e)
     return throttle_allow(t->auth->throttle, &t->throttle, NULL, e);
 }
 
-bool attempt_may_enter(struct attempt *t, struct str authzid)
+bool attempt_may_enter(struct login_try *t, struct str authzid)
 {
     if (!t->account.id || t->account.state != DIRECTORY_ACTIVE)
         return false;
@@ -215,7 +216,7 @@ bool attempt_may_enter(struct attempt *t, struct str authzid)
     return directory_account_login(t->auth->directory, authzid, &t->arena, &other, NULL) == ST_OK && other.id == t->account.id;
 }
 
-enum st attempt_close(struct attempt *t, bool ok, struct identity *out, struct err *e)
+enum st login_try_close(struct login_try *t, bool ok, struct identity *out, struct err *e)
 {
     if (!ok || t->account.address.n >= sizeof out->address) {
         throttle_failed(t->auth->throttle, &t->throttle);
@@ -237,7 +238,7 @@ enum st attempt_close(struct attempt *t, bool ok, struct identity *out, struct e
 
 /* A credential that another server made, or that costs less than the settings ask by now, is made anew while the password is at
  * hand. A failure does not matter: the old one still works. */
-static void renew_credential(struct attempt *t, struct str password)
+static void renew_credential(struct login_try *t, struct str password)
 {
     DEFER(buf_release) struct buf line = BUF_INIT(CREDENTIAL_MAX);
     struct directory_account new = t->account;
@@ -251,7 +252,7 @@ static void renew_credential(struct attempt *t, struct str password)
         log_event(LOG_INFO, "login.credential_renewed", LOG_STR("user", t->account.address));
 }
 
-static enum st check_password(struct attempt *t, struct str password, bool *right, struct err *e)
+static enum st check_password(struct login_try *t, struct str password, bool *right, struct err *e)
 {
     struct credential c;
     struct auth *a = t->auth;
@@ -273,9 +274,9 @@ static enum st check_password(struct attempt *t, struct str password, bool *righ
     return ST_OK;
 }
 
-enum st attempt_password(struct attempt *t, struct str name, struct str password, bool *right, struct err *e)
+enum st login_try_password(struct login_try *t, struct str name, struct str password, bool *right, struct err *e)
 {
-    TRY(attempt_name(t, name, e));
+    TRY(login_try_name(t, name, e));
     t->throttle.proof = (str_hash(password) ^ str_hash(t->throttle.name) * 3) | 1;
     if (password.n == 0 || password.n > CREDENTIAL_PASSWORD_MAX) {
         *right = false;
@@ -287,9 +288,9 @@ enum st attempt_password(struct attempt *t, struct str name, struct str password
 enum st auth_password(struct auth *a, enum auth_service service, const struct session_peer *peer, struct str name,
                       struct str password, struct identity *out, struct err *e)
 {
-    DEFER(attempt_release) struct attempt t;
+    DEFER(login_try_release) struct login_try t;
     bool right = false;
-    attempt_init(&t, a, service, peer, "password");
-    TRY(attempt_password(&t, name, password, &right, e));
-    return attempt_close(&t, right && attempt_may_enter(&t, STR_NONE), out, e);
+    login_try_init(&t, a, service, peer, "password");
+    TRY(login_try_password(&t, name, password, &right, e));
+    return login_try_close(&t, right && attempt_may_enter(&t, STR_NONE), out, e);
 }

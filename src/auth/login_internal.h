@@ -37,7 +37,7 @@ struct auth {
 };
 
 /* One try to be somebody. */
-struct attempt {
+struct login_try {
     struct auth *auth;
     enum auth_service service;
     const struct session_peer *peer;
@@ -48,22 +48,22 @@ struct attempt {
     struct throttle_try throttle;
 };
 
-void attempt_init(struct attempt *t, struct auth *a, enum auth_service service, const struct session_peer *peer,
-                  const char *mechanism);
-void attempt_release(struct attempt *t);
+void login_try_init(struct login_try *t, struct auth *a, enum auth_service service, const struct session_peer *peer,
+                    const char *mechanism);
+void login_try_release(struct login_try *t);
 /* Finds the account and asks the throttle. ST_OK also for an unknown name. */
-enum st attempt_name(struct attempt *t, struct str name, struct err *e) MUST_USE;
+enum st login_try_name(struct login_try *t, struct str name, struct err *e) MUST_USE;
 /* The account exists and may log in, and authzid (maybe empty) names it too. */
-bool attempt_may_enter(struct attempt *t, struct str authzid);
+bool attempt_may_enter(struct login_try *t, struct str authzid);
 /* Closes the try: counts, logs, and fills *out or *e. */
-enum st attempt_close(struct attempt *t, bool ok, struct identity *out, struct err *e) MUST_USE;
-/* Name and password together, up to but without attempt_close. ST_OK: *right tells. */
-enum st attempt_password(struct attempt *t, struct str name, struct str password, bool *right, struct err *e) MUST_USE;
+enum st login_try_close(struct login_try *t, bool ok, struct identity *out, struct err *e) MUST_USE;
+/* Name and password together, up to but without login_try_close. ST_OK: *right tells. */
+enum st login_try_password(struct login_try *t, struct str name, struct str password, bool *right, struct err *e) MUST_USE;
 
 /* auth/scram.c */
 struct scram;
 /* The digest and whether channel binding is required ("-PLUS"). */
-struct scram *scram_new(struct attempt *t, enum credential_digest digest, bool plus, struct err *e);
+struct scram *scram_new(struct login_try *t, enum credential_digest digest, bool plus, struct err *e);
 void scram_free(struct scram *s);
 /* One message of the client; *done when the proof was right (then out is the server's signature and the authzid is known). */
 enum st scram_step(struct scram *s, struct str in, struct buf *out, bool *done, struct err *e) MUST_USE;

@@ -14,7 +14,7 @@
 enum { SCRAM_MESSAGE_MAX = 2048, FAKE_SALT_SIZE = 16 };
 
 struct scram {
-    struct attempt *attempt;
+    struct login_try *attempt;
     enum credential_digest digest;
     bool plus;
     Gsasl_session *session;
@@ -26,7 +26,7 @@ struct scram {
     bool first_seen;
 };
 
-struct scram *scram_new(struct attempt *t, enum credential_digest digest, bool plus, struct err *e)
+struct scram *scram_new(struct login_try *t, enum credential_digest digest, bool plus, struct err *e)
 {
     static const char *const names[CREDENTIAL_DIGESTS][2] = {
         [CREDENTIAL_SHA256] = {"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"},
@@ -83,7 +83,7 @@ static void fake_keys(struct scram *s)
 static enum st find_keys(struct scram *s, const char *name, struct err *e)
 {
     struct credential c;
-    TRY(attempt_name(s->attempt, str_of(name), e));
+    TRY(login_try_name(s->attempt, str_of(name), e));
     if (s->attempt->account.id && credential_parse(s->attempt->account.password, &c, NULL) == ST_OK && c.scram[s->digest].present) {
         s->keys = c.scram[s->digest];
         s->real = true;

@@ -100,6 +100,12 @@ static void name_add(struct parser *p, struct str word, bool quoted, bool gap)
 {
     if (gap && p->name.n)
         buf_add_c(&p->name, ' ');
+    if (word.n == 0)
+        return;
+    if (!memchr(word.p, '\n', word.n) && !memchr(word.p, '\r', word.n) && !(quoted && memchr(word.p, '\\', word.n))) {
+        buf_add(&p->name, word);
+        return;
+    }
     for (size_t i = 0; i < word.n; i++) {
         if (word.p[i] == '\r' || word.p[i] == '\n')
             continue;

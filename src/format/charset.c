@@ -292,12 +292,28 @@ void charset_to_utf8(struct str charset, struct str bytes, struct buf *out)
 
 /* ---- folding ---- */
 
+/* Eight bytes at once: adding carries into the top bit of a byte from 'a' on, and from 'z' + 1 on; a letter has the one and not the
+ * other. Bytes with their top bit set stay. */
+static uint64_t upper_8(uint64_t word)
+{
+    const uint64_t ones = 0x0101010101010101u, top = ones << 7;
+    uint64_t seven = word & ~top;
+    uint64_t letter = (seven + ones * (0x80 - 'a')) & ~(seven + ones * (0x7f - 'z')) & ~word & top;
+    return word - (letter >> 2);
+}
+
 void charset_fold_ascii(struct str s, struct buf *out)
 {
     char *to = buf_reserve(out, s.n);
+    size_t i = 0;
     if (!to)
         return;
-    for (size_t i = 0; i < s.n; i++)
+    for (uint64_t word; s.n - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, s.p + i, sizeof word);
+        word = upper_8(word);
+        memcpy(to + i, &word, sizeof word);
+    }
+    for (; i < s.n; i++)
         to[i] = ascii_upper(s.p[i]);
     buf_grew(out, s.n);
 }

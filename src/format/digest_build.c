@@ -66,8 +66,12 @@ static void add_lower(struct str s, struct buf *out)
 {
     s = str_upto(s, KEY_MAX);
     buf_add_varint(out, s.n);
+    char *to = buf_reserve(out, s.n);
+    if (!to)
+        return;
     for (size_t i = 0; i < s.n; i++)
-        buf_add_c(out, ascii_lower(s.p[i]));
+        to[i] = ascii_lower(s.p[i]);
+    buf_grew(out, s.n);
 }
 
 static void add_varstr(struct str s, struct buf *out)

@@ -4,24 +4,43 @@
 
 enum { QUOTED_MAX = 1000, /* longer strings go as literals */ LANGUAGES_MAX = 50 };
 
-static bool is_quotable(struct str s) /* RFC 9051 QUOTED-CHAR, of the ASCII ones that every client takes */
+/* Can it be a quoted string, of the ASCII ones that every client takes (RFC 9051 QUOTED-CHAR)? *escapes: quotes and backslashes in
+ * it. */
+static bool is_quotable(struct str s, size_t *escapes)
 {
-    for (size_t i = 0; i < s.n; i++)
+    *escapes = 0;
+    for (size_t i = 0; i < s.n; i++) {
         if ((unsigned char)s.p[i] >= 127 || ((unsigned char)s.p[i] < ' ' && s.p[i] != '\t'))
             return false;
+        *escapes += s.p[i] == '"' || s.p[i] == '\\';
+    }
     return true;
+}
+
+static void add_quoted(struct str s, size_t escapes, struct buf *out)
+{
+    char *start = buf_reserve(out, s.n + escapes + 2), *to = start;
+    if (!start)
+        return;
+    *to++ = '"';
+    if (escapes == 0 && s.n) {
+        memcpy(to, s.p, s.n);
+        to += s.n;
+    }
+    for (size_t i = 0; escapes && i < s.n; i++) {
+        if (s.p[i] == '"' || s.p[i] == '\\')
+            *to++ = '\\';
+        *to++ = s.p[i];
+    }
+    *to++ = '"';
+    buf_grew(out, (size_t)(to - start));
 }
 
 void imap_render_string(struct str s, struct buf *out)
 {
-    if (s.n <= QUOTED_MAX && is_quotable(s)) {
-        buf_add_c(out, '"');
-        for (size_t i = 0; i < s.n; i++) {
-            if (s.p[i] == '"' || s.p[i] == '\\')
-                buf_add_c(out, '\\');
-            buf_add_c(out, s.p[i]);
-        }
-        buf_add_c(out, '"');
+    size_t escapes;
+    if (s.n <= QUOTED_MAX && is_quotable(s, &escapes)) {
+        add_quoted(s, escapes, out);
         return;
     }
     buf_add_c(out, '{');

@@ -58,57 +58,65 @@ static int base64_value(unsigned char c)
     return table[c] - 1;
 }
 
-/* What an unfinished group holds. */
-static void base64_flush(struct transfer_decoder *d, struct buf *out)
+/* What an unfinished group holds: 0 to 2 bytes. */
+static size_t base64_flush(struct transfer_decoder *d, char *to)
 {
-    if (d->count == 2) {
-        buf_add_c(out, (char)(d->bits >> 4));
-    } else if (d->count == 3) {
-        buf_add_c(out, (char)(d->bits >> 10));
-        buf_add_c(out, (char)(d->bits >> 2));
-    }
+    size_t n = d->count > 1 ? d->count - 1 : 0;
+    uint32_t bits = d->count == 2 ? d->bits << 4 : d->bits >> 2;
+    if (n > 0)
+        to[0] = (char)(bits >> 8);
+    if (n > 1)
+        to[1] = (char)bits;
     d->damage += d->count == 1;
     d->count = 0;
     d->bits = 0;
+    return n;
 }
 
-static void base64_byte(struct transfer_decoder *d, unsigned char c, struct buf *out)
+/* One byte; gives 0 to 3. */
+static size_t base64_byte(struct transfer_decoder *d, unsigned char c, char *to)
 {
     int v = base64_value(c);
+    if (v == PAD) /* what follows begins a new group: concatenated texts exist */
+        return base64_flush(d, to);
     if (v < 0) {
-        if (v == PAD) /* what follows begins a new group: concatenated texts exist */
-            base64_flush(d, out);
         d->damage += v == JUNK;
-        return;
+        return 0;
     }
     d->bits = d->bits << 6 | (uint32_t)v;
     if (++d->count < 4)
-        return;
-    char group[3] = {(char)(d->bits >> 16), (char)(d->bits >> 8), (char)d->bits};
-    buf_add(out, (struct str){group, 3});
+        return 0;
+    to[0] = (char)(d->bits >> 16);
+    to[1] = (char)(d->bits >> 8);
+    to[2] = (char)d->bits;
     d->count = 0;
     d->bits = 0;
+    return 3;
 }
 
 static void base64_feed(struct transfer_decoder *d, struct str in, struct buf *out)
 {
     const unsigned char *p = (const unsigned char *)in.p, *end = p + in.n;
+    char run[1024];
+    size_t n = 0;
     while (p < end) {
-        char group[LINE];
-        size_t n = 0;
-        while (d->count == 0 && end - p >= 4 && n + 3 <= sizeof group) {
-            int a = base64_value(p[0]), b = base64_value(p[1]), c = base64_value(p[2]), e = base64_value(p[3]);
-            if ((a | b | c | e) < 0)
-                break;
-            group[n++] = (char)(a << 2 | b >> 4);
-            group[n++] = (char)(b << 4 | c >> 2);
-            group[n++] = (char)(c << 6 | e);
-            p += 4;
+        if (n + 3 > sizeof run) {
+            buf_add(out, (struct str){run, n});
+            n = 0;
         }
-        buf_add(out, (struct str){group, n});
-        if (n == 0)
-            base64_byte(d, *p++, out);
+        if (d->count == 0 && end - p >= 4) {
+            int a = base64_value(p[0]), b = base64_value(p[1]), c = base64_value(p[2]), e = base64_value(p[3]);
+            if ((a | b | c | e) >= 0) {
+                run[n++] = (char)(a << 2 | b >> 4);
+                run[n++] = (char)(b << 4 | c >> 2);
+                run[n++] = (char)(c << 6 | e);
+                p += 4;
+                continue;
+            }
+        }
+        n += base64_byte(d, *p++, run + n);
     }
+    buf_add(out, (struct str){run, n});
 }
 
 static void qp_emit_held(struct transfer_decoder *d, struct buf *out)
@@ -218,8 +226,9 @@ void transfer_decode(struct transfer_decoder *d, struct str in, struct buf *out)
 
 void transfer_decode_end(struct transfer_decoder *d, struct buf *out)
 {
+    char rest[2];
     if (d->encoding == TRANSFER_BASE64)
-        base64_flush(d, out);
+        buf_add(out, (struct str){rest, base64_flush(d, rest)});
     bool coded = d->count == 2 && d->held[0] == '=' && ascii_hex_value(d->held[1]) >= 0;
     if (d->encoding == TRANSFER_QP && coded) { /* else white space or a soft break at the end: both go away */
         d->damage++;

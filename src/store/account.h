@@ -55,6 +55,10 @@ void head_sort_names(struct head *h);
 /* Reads the head of a partition; ST_NOTFOUND if there is no account. */
 enum st head_load(struct kv *kv, struct str partition, struct head *out, struct err *e) MUST_USE;
 
+/* The account record alone, of the partition at this version. */
+enum st head_load_account(struct kv *kv, struct str partition, uint64_t version, struct record_account *out,
+                          struct err *e) MUST_USE;
+
 enum account_state { ACCOUNT_OPENING, ACCOUNT_OPEN, ACCOUNT_FAILED, ACCOUNT_GONE };
 
 struct account {

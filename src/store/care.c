@@ -232,14 +232,11 @@ static enum st look_at(struct store *s, account_id id, struct err *e)
 {
     char name[20];
     account_partition(id, name);
-    DEFER(buf_release) struct buf value = BUF_INIT(4096);
     struct record_account r;
-    struct key key = key_type(KEY_ACCOUNT);
-    enum st st = kv_get(s->kv, str_of(name), key_str(&key), &value, e);
-    if (st == ST_NOTFOUND)
-        return ST_OK;
-    TRY(st);
-    TRY(record_account_decode(buf_str(&value), &r, e));
+    uint64_t version;
+    TRY(kv_version(s->kv, str_of(name), &version, e));
+    if (head_load_account(s->kv, str_of(name), version, &r, NULL) != ST_OK)
+        return ST_OK; /* changed or removed meanwhile; if it is damaged, fsck says so */
     if (r.state == RECORD_DYING)
         return kv_partition_drop(s->kv, str_of(name), e);
     if (r.care)

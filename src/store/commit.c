@@ -36,22 +36,29 @@ static enum st slice_chunk(struct tx_mailbox *m, const struct uidset *range, str
     return ST_OK;
 }
 
-static enum st fill_chunk(struct tx *tx, struct tx_mailbox *m, uint32_t chunk, struct kv_batch *b, struct err *e)
+static enum st chunk_of(struct tx_mailbox *m, uint32_t chunk, struct record_uids *out, struct err *e)
 {
-    DEFER(record_uids_release) struct record_uids uids = {0};
     DEFER(uidset_release) struct uidset range = UIDSET_EMPTY;
     uint32_t low = chunk << RECORD_UIDS_BITS;
-    if (uidset_add_range(&range, low, low + (UINT32_C(1) << RECORD_UIDS_BITS) - 1) != ST_OK ||
-        slice_chunk(m, &range, &uids) != ST_OK)
-        return no_memory(e);
-    struct key key = key_u32_u32(KEY_UIDS, m->id, chunk);
-    if (uidset_empty(&uids.present)) {
-        kv_batch_delete(b, key_str(&key));
+    *out = (struct record_uids){0};
+    if (uidset_add_range(&range, low, low + (UINT32_C(1) << RECORD_UIDS_BITS) - 1) == ST_OK && slice_chunk(m, &range, out) == ST_OK)
         return ST_OK;
-    }
+    record_uids_release(out);
+    return no_memory(e);
+}
+
+static enum st fill_chunk(struct tx *tx, struct tx_mailbox *m, uint32_t chunk, struct kv_batch *b, struct err *e)
+{
+    struct record_uids uids;
+    struct key key = key_u32_u32(KEY_UIDS, m->id, chunk);
+    TRY(chunk_of(m, chunk, &uids, e));
     buf_clear(&tx->scratch);
     record_uids_encode(&uids, &tx->scratch);
-    kv_batch_put(b, key_str(&key), buf_str(&tx->scratch));
+    if (uidset_empty(&uids.present))
+        kv_batch_delete(b, key_str(&key));
+    else
+        kv_batch_put(b, key_str(&key), buf_str(&tx->scratch));
+    record_uids_release(&uids);
     return buf_ok(&tx->scratch) ? ST_OK : no_memory(e);
 }
 
@@ -65,14 +72,21 @@ static enum st touched_uids(struct tx_mailbox *m, struct uidset *out, struct err
     return m->flagged.failed ? no_memory(e) : ST_OK;
 }
 
+/* The chunks that changed, but for the last one, which is in the mailbox record. A chunk that was the last one and is not any more
+ * gets its own record now. */
 static enum st fill_uids(struct tx *tx, struct tx_mailbox *m, struct kv_batch *b, struct err *e)
 {
     DEFER(uidset_release) struct uidset touched = UIDSET_EMPTY;
+    uint32_t tail = record_tail_chunk(m->r.uidnext), before = m->base ? record_tail_chunk(m->base->r.uidnext) : tail;
     TRY(touched_uids(m, &touched, e));
+    if (before < tail && uidset_add_range(&touched, before << RECORD_UIDS_BITS, before << RECORD_UIDS_BITS) != ST_OK)
+        return no_memory(e);
     uint64_t at = 0;
     uint32_t first, last;
     while (uidset_next_run(&touched, &at, &first, &last)) {
         uint32_t chunk = first >> RECORD_UIDS_BITS;
+        if (chunk == tail)
+            break; /* the last one that can be */
         TRY(fill_chunk(tx, m, chunk, b, e));
         at = (uint64_t)(chunk + 1) << RECORD_UIDS_BITS;
     }
@@ -81,13 +95,26 @@ static enum st fill_uids(struct tx *tx, struct tx_mailbox *m, struct kv_batch *b
 
 /* ---- records ---- */
 
+static enum st encode_mailbox(struct tx *tx, struct tx_mailbox *m, struct err *e)
+{
+    struct record_uids uids;
+    struct record_mailbox r = m->r;
+    DEFER(buf_release) struct buf tail = BUF_INIT(KV_VALUE_MAX / 2);
+    buf_clear(&tx->scratch);
+    if (r.state == RECORD_LIVE) {
+        TRY(chunk_of(m, record_tail_chunk(r.uidnext), &uids, e));
+        record_uids_encode(&uids, &tail);
+        record_uids_release(&uids);
+    }
+    r.tail = buf_str(&tail);
+    record_mailbox_encode(&r, &tx->scratch);
+    return buf_ok(&tail) && buf_ok(&tx->scratch) ? ST_OK : no_memory(e);
+}
+
 static enum st fill_mailbox(struct tx *tx, struct tx_mailbox *m, struct kv_batch *b, struct err *e)
 {
     struct key key = key_u32(KEY_MAILBOX, m->id);
-    buf_clear(&tx->scratch);
-    record_mailbox_encode(&m->r, &tx->scratch);
-    if (!buf_ok(&tx->scratch))
-        return no_memory(e);
+    TRY(encode_mailbox(tx, m, e));
     kv_batch_put(b, key_str(&key), buf_str(&tx->scratch));
     if (m->r.state != RECORD_DYING)
         return fill_uids(tx, m, b, e);
@@ -126,7 +153,7 @@ static enum st fill_journal(struct tx *tx, struct kv_batch *b, struct err *e)
         count += in_journal(m);
     (void)delta_get(&tx->emails.updated);
     buf_clear(&tx->scratch);
-    journal_encode_begin(&tx->scratch, tx->token, count);
+    journal_encode_begin(&tx->scratch, tx->token, &tx->rec, count);
     for (struct tx_mailbox *m = tx->mailboxes; m; m = m->next)
         if (in_journal(m))
             journal_encode_mailbox(&tx->scratch,
@@ -185,10 +212,6 @@ enum st tx_fill(struct tx *tx, struct kv_batch *b, struct err *e)
         fill_node(n, b);
     TRY(fill_garbage(tx, b, e));
     TRY(fill_journal(tx, b, e));
-    buf_clear(&tx->scratch);
-    record_account_encode(&tx->rec, &tx->scratch);
-    struct key key = key_type(KEY_ACCOUNT);
-    kv_batch_put(b, key_str(&key), buf_str(&tx->scratch));
     for (size_t i = 0; i < tx->blob_count; i++) {
         struct tx_blob *blob = &tx->blobs[i];
         switch (blob->kind) {

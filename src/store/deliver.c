@@ -4,8 +4,8 @@
 #include "store/mailbox_tree.h"
 
 enum {
-    PERIOD_S = 2 * 86400,
-    PERIODS = 5, /* how many are kept, the current one included */
+    PERIOD_S = 5 * 86400,
+    PERIODS = 2, /* how many are kept, the current one included */
 };
 _Static_assert((int)DELIVER_KEY_SIZE == (int)KEY_DELIVERY_SIZE, "the same key");
 

@@ -1,7 +1,7 @@
 /* Local delivery of one message to one account, recognised when it is repeated (promise 1: nothing is doubled by a crash).
  *
  * The delivery key (made from the queue's message id and the recipient) is remembered in the account, in the commit that makes the
- * message visible, for 8 to 10 days. A second delivery with the same key in that time adds nothing and reports the first. */
+ * message visible, for 5 to 10 days. A second delivery with the same key in that time adds nothing and reports the first. */
 #ifndef STORE_DELIVER_H
 #define STORE_DELIVER_H
 

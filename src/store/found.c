@@ -4,12 +4,6 @@
 
 static enum st no_memory(struct err *e) { return ERR(e, ST_TEMP, "Out of memory", "updating a found page"); }
 
-enum st found_add_one(struct tx *tx, uint64_t email, uint32_t mailbox, uint32_t uid, struct err *e)
-{
-    struct found_edit edit = {(uint32_t)email, mailbox, uid, false};
-    return found_edit_all(tx, &edit, 1, e);
-}
-
 static int edit_cmp(const void *a, const void *b)
 {
     const struct found_edit *x = a, *y = b;
@@ -36,52 +30,67 @@ static struct found edit_found(const struct found_edit *e)
     return (struct found){e->email & (FOUND_SLOTS - 1), e->mailbox, e->uid};
 }
 
-/* Merges old entries and edits, both sorted. An edit that does not fit what is there is damage. */
-static enum st merge(const struct found *old, size_t old_count, const struct found_edit *edits, size_t edit_count,
-                     struct found *out, size_t *count, struct err *e)
+/* The entries of one page as they become. */
+struct page_edit {
+    struct tx *tx;
+    const struct found *old;
+    size_t old_count, at; /* of old: everything before is done */
+    struct found *new;
+    size_t count;
+    struct err *e;
+};
+
+/* What lies before `slot` stays. */
+static void keep_before(struct page_edit *p, uint32_t slot)
 {
-    size_t o = 0, n = 0;
-    for (size_t i = 0; i < edit_count; i++) {
+    while (p->at < p->old_count && p->old[p->at].slot < slot)
+        p->new[p->count++] = p->old[p->at++];
+}
+
+/* One e-mail: merges its old entries with its edits, both sorted. A place that is removed and not listed is the first one. */
+static enum st edit_email(struct page_edit *p, const struct found_edit *edits, size_t count)
+{
+    uint32_t slot = edits[0].email & (FOUND_SLOTS - 1);
+    keep_before(p, slot);
+    bool left = p->at < p->old_count && p->old[p->at].slot == slot && p->old[p->at].mailbox == FOUND_LEFT;
+    p->at += left;
+    size_t head = p->count++; /* for FOUND_LEFT, if it comes to that */
+    for (size_t i = 0; i < count; i++) {
         struct found f = edit_found(&edits[i]);
-        while (o < old_count && found_cmp(&old[o], &f) < 0)
-            out[n++] = old[o++];
-        bool there = o < old_count && found_cmp(&old[o], &f) == 0;
-        if (there != edits[i].remove)
-            return record_corrupt("found page and index page differ", e);
-        if (edits[i].remove)
-            o++;
-        else
-            out[n++] = f;
+        while (p->at < p->old_count && found_cmp(&p->old[p->at], &f) < 0)
+            p->new[p->count++] = p->old[p->at++];
+        bool listed = p->at < p->old_count && found_cmp(&p->old[p->at], &f) == 0;
+        if (edits[i].remove ? !listed && left : listed)
+            return record_corrupt("found page and index page differ", p->e);
+        p->at += listed;
+        left |= edits[i].remove && !listed;
+        if (!edits[i].remove)
+            p->new[p->count++] = f;
     }
-    while (o < old_count)
-        out[n++] = old[o++];
-    *count = n;
+    while (p->at < p->old_count && p->old[p->at].slot == slot)
+        p->new[p->count++] = p->old[p->at++];
+    bool elsewhere = p->count > head + 1;
+    delta_add(left && !elsewhere ? &p->tx->emails.destroyed : &p->tx->emails.updated, edits[0].email);
+    if (left && elsewhere) {
+        p->new[head] = (struct found){slot, FOUND_LEFT, FOUND_LEFT};
+        return ST_OK;
+    }
+    memmove(&p->new[head], &p->new[head + 1], (p->count - head - 1) * sizeof *p->new);
+    p->count--;
     return ST_OK;
 }
 
-static bool has_slot(const struct found *all, size_t count, uint32_t slot)
+static enum st edit_emails(struct page_edit *p, const struct found_edit *edits, size_t count)
 {
-    size_t from = 0, to = count;
-    while (from < to) {
-        size_t middle = (from + to) / 2;
-        if (all[middle].slot < slot)
-            from = middle + 1;
-        else
-            to = middle;
+    for (size_t i = 0; i < count;) {
+        size_t end = i;
+        while (end < count && edits[end].email == edits[i].email)
+            end++;
+        TRY(edit_email(p, edits + i, end - i));
+        i = end;
     }
-    return from < count && all[from].slot == slot;
-}
-
-static void note_emails(struct tx *tx, const struct found_edit *edits, size_t count, const struct found *all, size_t all_count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0 && edits[i].email == edits[i - 1].email)
-            continue;
-        if (has_slot(all, all_count, edits[i].email & (FOUND_SLOTS - 1)))
-            delta_add(&tx->emails.updated, edits[i].email);
-        else
-            delta_add(&tx->emails.destroyed, edits[i].email);
-    }
+    keep_before(p, FOUND_SLOTS);
+    return ST_OK;
 }
 
 static enum st edit_page(struct tx *tx, uint32_t number, const struct found_edit *edits, size_t count, struct err *e)
@@ -89,21 +98,20 @@ static enum st edit_page(struct tx *tx, uint32_t number, const struct found_edit
     struct key key = key_u64(KEY_FOUND, number);
     struct str value;
     TRY(tx_get(tx, key, &value, e));
-    size_t old_max = found_count(value), old_count, n = 0;
-    ENSURE(old_max + count <= FOUND_MAX, e, ST_LIMIT, "Too many copies of a message");
+    size_t old_max = found_count(value), max = old_max + 2 * count;
+    ENSURE(max <= FOUND_MAX, e, ST_LIMIT, "Too many copies of a message");
     struct found *old = ARENA_ARRAY(&tx->arena, old_max + 1, struct found);
-    struct found *all = ARENA_ARRAY(&tx->arena, old_max + count, struct found);
-    if (!old || !all)
+    struct page_edit p = {.tx = tx, .old = old, .new = ARENA_ARRAY(&tx->arena, max + 1, struct found), .e = e};
+    if (!old || !p.new)
         return no_memory(e);
-    TRY(found_decode(value, old, old_max, &old_count, e));
-    TRY(merge(old, old_count, edits, count, all, &n, e));
-    note_emails(tx, edits, count, all, n);
-    if (n == 0)
-        return tx_delete(tx, key, e);
-    char *p = tx_put_room(tx, key, FOUND_HEAD + n * sizeof(struct found));
-    if (!p)
+    TRY(found_decode(value, old, old_max, &p.old_count, e));
+    TRY(edit_emails(&p, edits, count));
+    if (p.count == 0)
+        return value.p ? tx_delete(tx, key, e) : ST_OK;
+    char *room = tx_put_room(tx, key, FOUND_HEAD + p.count * sizeof(struct found));
+    if (!room)
         return no_memory(e);
-    (void)found_encode(all, n, p);
+    (void)found_encode(p.new, p.count, room);
     return ST_OK;
 }
 

@@ -16,6 +16,7 @@ struct survey_entry {
 };
 struct survey_email {
     uint32_t email, size;
+    uint32_t mailbox, uid; /* its first place */
     uint64_t thread;
     struct kv_blob_id blob;
 };

@@ -2,14 +2,16 @@
 #include <stdlib.h>
 
 #include "base/bits.h"
+#include "store/found.h"
 #include "store/fsck.h"
 
 /* ---- mailboxes ---- */
 
-static enum st write_uids(struct fsck *f, struct survey_mailbox *m)
+/* The records of all chunks; the last one goes into *tail. */
+static enum st write_uids(struct fsck *f, struct survey_mailbox *m, uint32_t tail_chunk, struct buf *tail)
 {
     DEFER(buf_release) struct buf value = BUF_INIT(KV_VALUE_MAX);
-    for (uint64_t low = 0; low <= m->highest_uid; low += UINT64_C(1) << RECORD_UIDS_BITS) {
+    for (uint64_t low = 0; low >> RECORD_UIDS_BITS <= tail_chunk; low += UINT64_C(1) << RECORD_UIDS_BITS) {
         struct record_uids part = {0};
         uint32_t first = (uint32_t)low, last = first + (UINT32_C(1) << RECORD_UIDS_BITS) - 1;
         enum st s = uidset_add_range(&part.present, first, last);
@@ -23,8 +25,11 @@ static enum st write_uids(struct fsck *f, struct survey_mailbox *m)
         buf_clear(&value);
         record_uids_encode(&part, &value);
         struct key key = key_u32_u32(KEY_UIDS, m->id, first >> RECORD_UIDS_BITS);
+        bool last_one = first >> RECORD_UIDS_BITS == tail_chunk;
+        if (last_one)
+            buf_add(tail, buf_str(&value));
         if (s == ST_OK)
-            s = uidset_empty(&part.present) ? tx_delete(f->tx, key, f->e) : tx_put(f->tx, key, buf_str(&value), f->e);
+            s = last_one || uidset_empty(&part.present) ? tx_delete(f->tx, key, f->e) : tx_put(f->tx, key, buf_str(&value), f->e);
         record_uids_release(&part);
         if (s != ST_OK)
             return s;
@@ -35,6 +40,7 @@ static enum st write_uids(struct fsck *f, struct survey_mailbox *m)
 static enum st write_mailbox(struct fsck *f, struct mbox *stored, struct survey_mailbox *m)
 {
     DEFER(buf_release) struct buf value = BUF_INIT(KV_VALUE_MAX);
+    DEFER(buf_release) struct buf tail = BUF_INIT(KV_VALUE_MAX / 2);
     struct record_mailbox r = stored->r;
     r.exists = m->exists;
     r.unseen = m->unseen;
@@ -42,9 +48,10 @@ static enum st write_mailbox(struct fsck *f, struct mbox *stored, struct survey_
     r.size_bytes = m->size_bytes;
     r.uidnext = m->highest_uid >= r.uidnext ? m->highest_uid + 1 : r.uidnext;
     r.highest_modseq = f->tx->modseq; /* sessions must look again */
+    TRY(write_uids(f, m, record_tail_chunk(r.uidnext), &tail));
+    r.tail = buf_str(&tail);
     record_mailbox_encode(&r, &value);
-    TRY(tx_put(f->tx, key_u32(KEY_MAILBOX, m->id), buf_str(&value), f->e));
-    return write_uids(f, m);
+    return tx_put(f->tx, key_u32(KEY_MAILBOX, m->id), buf_str(&value), f->e);
 }
 
 static enum st compare_mailbox(struct fsck *f, struct mbox *stored, struct survey_mailbox *m)
@@ -106,28 +113,45 @@ struct found_walk {
     size_t at; /* next entry */
 };
 
-/* The stored form of page `number` from the entries from *at on; empty if there are none. */
+/* What the found page should say of the e-mail whose entries begin at *at. */
+static void expect_email(struct fsck *f, size_t *at, struct found *out, size_t *count)
+{
+    uint32_t id = f->entries[*at].email, slot = id & (FOUND_SLOTS - 1);
+    const struct survey_email *email = fsck_email(f, id);
+    size_t head = (*count)++;
+    bool left = true;
+    for (; *at < f->entry_count && f->entries[*at].email == id; ++*at) {
+        const struct survey_entry *x = &f->entries[*at];
+        if (email && x->mailbox == email->mailbox && x->uid == email->uid)
+            left = false;
+        else
+            out[(*count)++] = (struct found){slot, x->mailbox, x->uid};
+    }
+    if (left) {
+        out[head] = (struct found){slot, FOUND_LEFT, FOUND_LEFT};
+        return;
+    }
+    memmove(&out[head], &out[head + 1], (*count - head - 1) * sizeof *out);
+    --*count;
+}
+
+/* The stored form of page `number` from the entries from *at on; empty if there is nothing to say. */
 static enum st expected_page(struct fsck *f, size_t *at, uint32_t number, struct buf *out)
 {
     buf_clear(out);
-    size_t first = *at;
-    while (*at < f->entry_count && f->entries[*at].email >> FOUND_BITS == number)
-        ++*at;
-    size_t count = *at - first;
-    if (count == 0)
-        return ST_OK;
-    struct found *list = calloc(count, sizeof *list);
-    char *p = buf_reserve(out, FOUND_HEAD + count * sizeof *list);
-    if (list && p) {
-        for (size_t i = 0; i < count; i++) {
-            const struct survey_entry *x = &f->entries[first + i];
-            list[i] = (struct found){x->email & (FOUND_SLOTS - 1), x->mailbox, x->uid};
-        }
+    size_t end = *at, count = 0;
+    while (end < f->entry_count && f->entries[end].email >> FOUND_BITS == number)
+        end++;
+    struct found *list = calloc(2 * (end - *at) + 1, sizeof *list);
+    if (!list)
+        return ERR(f->e, ST_TEMP, "Out of memory", "checking");
+    while (*at < end)
+        expect_email(f, at, list, &count);
+    char *p = count ? buf_reserve(out, FOUND_HEAD + count * sizeof *list) : NULL;
+    if (p)
         buf_grew(out, found_encode(list, count, p));
-    }
-    bool ok = list && p;
     free(list);
-    return ok ? ST_OK : ERR(f->e, ST_TEMP, "Out of memory", "checking");
+    return buf_ok(out) ? ST_OK : ERR(f->e, ST_TEMP, "Out of memory", "checking");
 }
 
 static enum st compare_page(struct fsck *f, size_t *at, uint32_t number, struct str stored)

@@ -85,6 +85,8 @@ static int member_cmp(const void *a, const void *b)
 static enum st missing_member(struct walk *w)
 {
     const struct survey_email *m = &w->f->emails[w->at++];
+    if (m->thread == m->email) /* the first one is not listed */
+        return ST_OK;
     if (!fsck_found(w->f, "e-mail %u is not listed in its thread", m->email))
         return ST_OK;
     return tx_put(w->f->tx, key_member(m->thread, m->email), STR_NONE, w->f->e);
@@ -103,7 +105,7 @@ static bool visit_member(void *context, struct str key, struct str value)
     while (w->at < f->email_count && member_cmp(&f->emails[w->at], &here) < 0)
         if (!fsck_fail(f, missing_member(w)))
             return false;
-    if (w->at < f->email_count && member_cmp(&f->emails[w->at], &here) == 0) {
+    if (w->at < f->email_count && member_cmp(&f->emails[w->at], &here) == 0 && here.thread != here.email) {
         w->at++;
         return true;
     }
@@ -185,7 +187,7 @@ static bool visit_delivery(void *context, struct str key, struct str value)
 
 static bool visit_any(void *context, struct str key, struct str value)
 {
-    static const char types[] = "AMSUbefgjkptm";
+    static const char types[] = "MSUbefgjkptm";
     struct fsck *f = context;
     (void)value;
     if (!memchr(types, key.p[0], sizeof types - 1))
@@ -196,8 +198,8 @@ static bool visit_any(void *context, struct str key, struct str value)
 /* All keys outside the types that were read: the gaps between them. */
 static enum st unknown_keys(struct fsck *f)
 {
-    static const char ends[] = {0x01, 'A', 'A' + 1, 'M', 'M' + 1, 'S', 'S' + 1, 'U', 'U' + 1, 'b', 'c',
-                                'e',  'h', 'j',     'l', 'm',     'n', 'p',     'q', 't',     'u', 127};
+    static const char ends[] = {0x01, 'M', 'M' + 1, 'S', 'S' + 1, 'U', 'U' + 1, 'b', 'c', 'e',
+                                'h',  'j', 'l',     'm', 'n',     'p', 'q',     't', 'u', 127};
     for (size_t i = 0; i + 1 < sizeof ends; i += 2)
         TRY(kv_scan(account_kv(f->a), f->a->partition, str_make(&ends[i], 1), str_make(&ends[i + 1], 1), visit_any, f, f->e));
     return f->st;

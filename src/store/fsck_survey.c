@@ -66,7 +66,7 @@ static bool visit_email(void *context, struct str key, struct str value)
     if (!room_for(&list, &f->email_cap, f->email_count, sizeof *f->emails))
         return no_room(f);
     f->emails = list;
-    f->emails[f->email_count++] = (struct survey_email){(uint32_t)email, r.size, r.thread, r.blob};
+    f->emails[f->email_count++] = (struct survey_email){(uint32_t)email, r.size, r.mailbox, r.uid, r.thread, r.blob};
     return true;
 }
 

@@ -3,10 +3,15 @@
 #include "base/rd.h"
 #include "store/record.h"
 
-void journal_encode_begin(struct buf *out, uint64_t token, size_t mailboxes)
+void journal_encode_begin(struct buf *out, uint64_t token, const struct record_account *account, size_t mailboxes)
 {
+    char room[128];
+    struct buf a = {room, 0, sizeof room, sizeof room, false}; /* two bytes and eleven varints */
+    record_account_encode(account, &a);
     buf_add_c(out, RECORD_VERSION);
     buf_add_le64(out, token);
+    buf_add_varint(out, a.n);
+    buf_add(out, buf_str(&a));
     buf_add_varint(out, mailboxes);
 }
 
@@ -33,11 +38,12 @@ struct raw_mailbox {
 };
 
 /* Reads the head; returns the number of mailboxes that follow. */
-static uint64_t take_head(struct rd *r, uint64_t *token)
+static uint64_t take_head(struct rd *r, uint64_t *token, struct str *account)
 {
     if (rd_u8(r) != RECORD_VERSION)
         rd_fail(r);
     *token = rd_le64(r);
+    *account = rd_varstr(r);
     return rd_varint(r);
 }
 
@@ -58,14 +64,25 @@ static struct raw_mailbox take_mailbox(struct rd *r)
 enum st journal_token(struct str bytes, uint64_t *token, struct err *e)
 {
     struct rd r = rd_of(bytes);
-    (void)take_head(&r, token);
+    struct str account;
+    (void)take_head(&r, token, &account);
     return rd_ok(&r) ? ST_OK : record_corrupt("journal head", e);
+}
+
+enum st journal_account(struct str bytes, struct record_account *out, struct err *e)
+{
+    struct rd r = rd_of(bytes);
+    struct str account;
+    uint64_t token;
+    (void)take_head(&r, &token, &account);
+    return rd_ok(&r) ? record_account_decode(account, out, e) : record_corrupt("journal head", e);
 }
 
 enum st journal_mailbox_decode(struct str bytes, uint32_t mailbox, struct journal_mailbox *into, struct err *e)
 {
     struct rd r = rd_of(bytes);
-    uint64_t token, count = take_head(&r, &token);
+    struct str account;
+    uint64_t token, count = take_head(&r, &token, &account);
     into->id = mailbox;
     into->events = 0;
     for (uint64_t i = 0; i < count && rd_ok(&r); i++) {
@@ -83,7 +100,8 @@ enum st journal_mailbox_decode(struct str bytes, uint32_t mailbox, struct journa
 enum st journal_mailboxes(struct str bytes, journal_visit *visit, void *context, struct err *e)
 {
     struct rd r = rd_of(bytes);
-    uint64_t token, count = take_head(&r, &token);
+    struct str account;
+    uint64_t token, count = take_head(&r, &token, &account);
     for (uint64_t i = 0; i < count && rd_ok(&r); i++) {
         struct raw_mailbox m = take_mailbox(&r);
         if (rd_ok(&r) && !visit(context, m.id, m.events))
@@ -95,7 +113,8 @@ enum st journal_mailboxes(struct str bytes, journal_visit *visit, void *context,
 enum st journal_emails_decode(struct str bytes, struct journal_emails *into, struct err *e)
 {
     struct rd r = rd_of(bytes);
-    uint64_t token, count = take_head(&r, &token);
+    struct str account;
+    uint64_t token, count = take_head(&r, &token, &account);
     for (uint64_t i = 0; i < count && rd_ok(&r); i++)
         (void)take_mailbox(&r);
     struct str created = rd_varstr(&r), updated = rd_varstr(&r), destroyed = rd_varstr(&r);

@@ -1,5 +1,5 @@
 /* The keys of an account's partition: one type byte, then big-endian numbers, so that they sort. doc/formats/store.md explains
- * each. Upper-case types are the account's head, which is read whole when it is opened; lower-case ones are the rest. */
+ * each. Upper-case types (with the newest journal entry) are the account's head, which is read whole when it is opened. */
 #ifndef STORE_KEY_H
 #define STORE_KEY_H
 
@@ -7,7 +7,7 @@
 #include "kv/engine.h"
 
 enum key_type {
-    KEY_ACCOUNT = 'A',      /* struct record_account */
+    KEY_HEAD_BEGIN = 'A',
     KEY_MAILBOX = 'M',      /* <mailbox> struct mbox */
     KEY_SUBSCRIPTION = 'S', /* <hash of the name> name: subscribed, without a mailbox */
     KEY_UIDS = 'U',         /* <mailbox><uid >> RECORD_UIDS_BITS> */

@@ -2,6 +2,7 @@
 
 #include "base/rd.h"
 #include "store/account.h"
+#include "store/journal.h"
 
 /* ---- one mailbox ---- */
 
@@ -262,8 +263,6 @@ void head_unsubscribe(struct head *h, struct str name)
 
 struct loading {
     struct head *head;
-    struct mbox *dying; /* a place for the sets of dying mailboxes, which nobody wants */
-    bool found;
     enum st st;
     struct err *e;
 };
@@ -282,15 +281,13 @@ static enum st load_mailbox(struct loading *l, uint32_t id, struct str value)
     }
     l->head->by_id[l->head->count] = m; /* keys come in order of id; names are sorted at the end */
     l->head->by_name[l->head->count++] = m;
-    return ST_OK;
+    m->r.tail = STR_NONE;
+    return r.tail.n ? record_uids_decode(r.tail, record_tail_chunk(r.uidnext), &m->uids, l->e) : ST_OK;
 }
 
 static enum st load_record(struct loading *l, struct str key, struct str value)
 {
     switch ((enum key_type)key.p[0]) {
-    case KEY_ACCOUNT:
-        l->found = true;
-        return record_account_decode(value, &l->head->rec, l->e);
     case KEY_MAILBOX:
         if (key.n != 5)
             return record_corrupt("mailbox key", l->e);
@@ -303,6 +300,7 @@ static enum st load_record(struct loading *l, struct str key, struct str value)
         struct mbox *m = head_find(l->head, be32_get(key.p + 1));
         return m ? record_uids_decode(value, be32_get(key.p + 5), &m->uids, l->e) : ST_OK; /* absent: dying */
     }
+    case KEY_HEAD_BEGIN:
     case KEY_HEAD_END:
     case KEY_BLOB:
     case KEY_EMAIL:
@@ -325,14 +323,29 @@ static bool visit_record(void *context, struct str key, struct str value)
     return l->st == ST_OK;
 }
 
+enum st head_load_account(struct kv *kv, struct str partition, uint64_t version, struct record_account *out, struct err *e)
+{
+    DEFER(buf_release) struct buf value = BUF_INIT(KV_VALUE_MAX);
+    struct key key = key_u64(KEY_JOURNAL, version);
+    if (version == 0)
+        return ERR(e, ST_NOTFOUND, "No such account", "partition %.*s was never written", STR_FMT(partition));
+    enum st s = kv_get(kv, partition, key_str(&key), &value, e);
+    if (s == ST_NOTFOUND)
+        return record_corrupt("the newest journal entry is missing", e);
+    TRY(s);
+    TRY(journal_account(buf_str(&value), out, e));
+    return out->modseq == version ? ST_OK : record_corrupt("the newest journal entry is of another commit", e);
+}
+
 static enum st load_once(struct kv *kv, struct str partition, struct head *h, struct err *e)
 {
     struct loading l = {.head = h, .e = e};
-    struct key from = key_type(KEY_ACCOUNT), to = key_type(KEY_HEAD_END);
+    struct key from = key_type(KEY_HEAD_BEGIN), to = key_type(KEY_HEAD_END);
+    uint64_t version;
+    TRY(kv_version(kv, partition, &version, e));
+    TRY(head_load_account(kv, partition, version, &h->rec, e));
     TRY(kv_scan(kv, partition, key_str(&from), key_str(&to), visit_record, &l, e));
     TRY(l.st);
-    if (!l.found)
-        return ERR(e, ST_NOTFOUND, "No such account", "partition %.*s has no account record", STR_FMT(partition));
     head_sort_names(h);
     for (size_t i = 0; i < h->count; i++) {
         uidset_optimize(&h->by_id[i]->uids.present);
@@ -344,7 +357,7 @@ static enum st load_once(struct kv *kv, struct str partition, struct head *h, st
 /* A scan may straddle a commit of another node; the version tells. */
 enum st head_load(struct kv *kv, struct str partition, struct head *out, struct err *e)
 {
-    enum { ATTEMPTS = 20 };
+    enum { ATTEMPTS = 20, DAMAGED = 3 }; /* damage that stays is not a matter of timing */
     for (int i = 0; i < ATTEMPTS; i++) {
         *out = (struct head){0};
         enum st s = load_once(kv, partition, out, e);
@@ -354,9 +367,7 @@ enum st head_load(struct kv *kv, struct str partition, struct head *out, struct 
         if (s == ST_OK && version == out->rec.modseq)
             return ST_OK;
         head_release(out);
-        if (s != ST_OK && s != ST_CORRUPT)
-            return s;
-        if (s == ST_CORRUPT && i > 2) /* not a matter of timing */
+        if (s != ST_OK && (s != ST_CORRUPT || i == DAMAGED))
             return s;
     }
     return ERR(e, ST_TEMP, "The mailbox is changing too fast", "partition %.*s: head and version differ", STR_FMT(partition));

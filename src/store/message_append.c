@@ -3,7 +3,6 @@
 #include "base/bits.h"
 #include "format/digest.h"
 #include "store/append.h"
-#include "store/found.h"
 #include "store/thread.h"
 
 static enum st no_memory(struct err *e) { return ERR(e, ST_TEMP, "Out of memory", "appending a message"); }
@@ -46,14 +45,14 @@ static enum st keyword_bits(struct tx *tx, struct tx_mailbox *mailbox, const str
     return ST_OK;
 }
 
-static enum st put_email(struct tx *tx, uint64_t email, const struct message_append *m, const struct append_item *item,
+static enum st put_email(struct tx *tx, const struct message_entry *entry, uint32_t mailbox, const struct append_item *item,
                          uint64_t thread, struct err *e)
 {
     ENSURE(item->digest.n <= KV_VALUE_MAX - RECORD_EMAIL_HEAD, e, ST_LIMIT, "The message is too complicated");
-    char *p = tx_put_room(tx, key_u64(KEY_EMAIL, email), RECORD_EMAIL_HEAD + item->digest.n);
+    char *p = tx_put_room(tx, key_u64(KEY_EMAIL, entry->email), RECORD_EMAIL_HEAD + item->digest.n);
     if (!p)
         return no_memory(e);
-    record_email_encode(&(struct record_email){.blob = item->blob, .thread = thread, .size = (uint32_t)m->bytes.n}, p);
+    record_email_encode(&(struct record_email){item->blob, thread, entry->size, mailbox, entry->uid, STR_NONE}, p);
     if (item->digest.n)
         memcpy(p + RECORD_EMAIL_HEAD, item->digest.p, item->digest.n);
     return ST_OK;
@@ -89,9 +88,8 @@ enum st append_apply(struct tx *tx, struct tx_mailbox *mailbox, struct message_a
                                   .email = email};
     TRY(tx_blob_store(tx, &item->blob, m->bytes, e));
     TRY(thread_join(tx, item, email, &thread, e));
-    TRY(put_email(tx, email, m, item, thread, e));
+    TRY(put_email(tx, &entry, mailbox->id, item, thread, e));
     TRY(put_entry(tx, mailbox, &entry, e));
-    TRY(found_add_one(tx, email, mailbox->id, entry.uid, e));
     delta_add(&tx->emails.created, email);
     m->uid = entry.uid;
     m->uidvalidity = mailbox->r.uidvalidity;

@@ -31,17 +31,25 @@ void record_account_encode(const struct record_account *r, struct buf *out)
 {
     buf_add_c(out, RECORD_VERSION);
     buf_add_c(out, (char)((r->state == RECORD_DYING ? ACCOUNT_DYING : 0) | (r->care ? ACCOUNT_CARE : 0)));
-    buf_add_le16(out, r->delivery_floor);
-    buf_add_le32(out, r->next_mailbox);
-    buf_add_le32(out, r->next_email);
-    buf_add_le32(out, r->uidvalidity);
-    buf_add_le64(out, r->modseq);
-    buf_add_le64(out, r->journal_floor);
-    buf_add_le64(out, r->bytes_used);
-    buf_add_le64(out, r->bytes_max);
-    buf_add_le64(out, r->messages_used);
-    buf_add_le64(out, r->messages_max);
-    buf_add_le64(out, (uint64_t)r->created_ms);
+    buf_add_varint(out, r->modseq);
+    buf_add_varint(out, r->journal_floor);
+    buf_add_varint(out, r->next_mailbox);
+    buf_add_varint(out, r->next_email);
+    buf_add_varint(out, r->uidvalidity);
+    buf_add_varint(out, r->delivery_floor);
+    buf_add_varint(out, r->bytes_used);
+    buf_add_varint(out, r->messages_used);
+    buf_add_varint(out, r->bytes_max + 1); /* no limit: 0 */
+    buf_add_varint(out, r->messages_max + 1);
+    buf_add_varint(out, (uint64_t)r->created_ms);
+}
+
+static uint32_t take_u32(struct rd *r)
+{
+    uint64_t v = rd_varint(r);
+    if (v > UINT32_MAX)
+        rd_fail(r);
+    return (uint32_t)v;
 }
 
 enum st record_account_decode(struct str bytes, struct record_account *out, struct err *e)
@@ -50,19 +58,21 @@ enum st record_account_decode(struct str bytes, struct record_account *out, stru
     take_version(&r);
     unsigned flags = rd_u8(&r);
     *out = (struct record_account){.state = flags & ACCOUNT_DYING ? RECORD_DYING : RECORD_LIVE, .care = flags & ACCOUNT_CARE};
-    out->delivery_floor = rd_le16(&r);
-    out->next_mailbox = rd_le32(&r);
-    out->next_email = rd_le32(&r);
-    out->uidvalidity = rd_le32(&r);
-    out->modseq = rd_le64(&r);
-    out->journal_floor = rd_le64(&r);
-    out->bytes_used = rd_le64(&r);
-    out->bytes_max = rd_le64(&r);
-    out->messages_used = rd_le64(&r);
-    out->messages_max = rd_le64(&r);
-    out->created_ms = (int64_t)rd_le64(&r);
-    if (!complete(&r) || flags > (ACCOUNT_DYING | ACCOUNT_CARE) || out->next_mailbox == 0 || out->next_email == 0)
+    out->modseq = rd_varint(&r);
+    out->journal_floor = rd_varint(&r);
+    out->next_mailbox = take_u32(&r);
+    out->next_email = take_u32(&r);
+    out->uidvalidity = take_u32(&r);
+    uint64_t delivery_floor = rd_varint(&r);
+    out->bytes_used = rd_varint(&r);
+    out->messages_used = rd_varint(&r);
+    out->bytes_max = rd_varint(&r) - 1;
+    out->messages_max = rd_varint(&r) - 1;
+    out->created_ms = (int64_t)rd_varint(&r);
+    if (!complete(&r) || flags > (ACCOUNT_DYING | ACCOUNT_CARE) || out->next_mailbox == 0 || out->next_email == 0 ||
+        delivery_floor > UINT16_MAX || out->journal_floor > out->modseq)
         return record_corrupt("account", e);
+    out->delivery_floor = (uint16_t)delivery_floor;
     return ST_OK;
 }
 
@@ -89,6 +99,7 @@ void record_mailbox_encode(const struct record_mailbox *r, struct buf *out)
     buf_add_varint(out, r->keyword_count);
     for (unsigned i = 0; i < r->keyword_count; i++)
         put_varstr(out, r->keywords[i]);
+    put_varstr(out, r->tail);
 }
 
 enum st record_mailbox_decode(struct str bytes, struct str *keywords, struct record_mailbox *out, struct err *e)
@@ -122,6 +133,7 @@ enum st record_mailbox_decode(struct str bytes, struct str *keywords, struct rec
         if (out->keywords[i].n == 0 || out->keywords[i].n > MAILBOX_KEYWORD_LENGTH_MAX)
             return record_corrupt("mailbox keyword", e);
     }
+    out->tail = rd_varstr(&r);
     return complete(&r) ? ST_OK : record_corrupt("mailbox", e);
 }
 
@@ -249,6 +261,8 @@ void record_email_encode(const struct record_email *r, char head[RECORD_EMAIL_HE
     le32_put(head + 4, r->size);
     le64_put(head + 8, r->thread);
     memcpy(head + 16, r->blob.sha256, KV_BLOB_ID_SIZE);
+    le32_put(head + 48, r->mailbox);
+    le32_put(head + 52, r->uid);
 }
 
 enum st record_email_decode(struct str bytes, struct record_email *out, struct err *e)
@@ -259,6 +273,8 @@ enum st record_email_decode(struct str bytes, struct record_email *out, struct e
     out->size = rd_le32(&r);
     out->thread = rd_le64(&r);
     struct str blob = rd_bytes(&r, KV_BLOB_ID_SIZE);
+    out->mailbox = rd_le32(&r);
+    out->uid = rd_le32(&r);
     if (!rd_ok(&r) || !str_eq(zeros, str_make("\0\0", 3)))
         return record_corrupt("e-mail", e);
     memcpy(out->blob.sha256, blob.p, KV_BLOB_ID_SIZE);

@@ -15,7 +15,7 @@ enum {
     RECORD_UIDS_BITS = 13, /* UIDs of one KEY_UIDS record: 8,192 */
 };
 
-/* ---- account ---- */
+/* ---- account: the head of each journal entry, so that the last one tells what is true ---- */
 
 enum record_state { RECORD_LIVE = 0, RECORD_DYING = 1 }; /* dying: removed for everybody, its records are still being deleted */
 
@@ -47,7 +47,9 @@ struct record_mailbox {
     struct str name;
     unsigned keyword_count;
     struct str *keywords;
+    struct str tail; /* the record_uids of the last chunk, that of uidnext - 1: it changes together with the rest */
 };
+static inline uint32_t record_tail_chunk(uint32_t uidnext) { return (uidnext - 1) >> RECORD_UIDS_BITS; }
 void record_mailbox_encode(const struct record_mailbox *r, struct buf *out);
 /* keywords is room for MAILBOX_KEYWORDS_MAX of them, which *out points to afterwards. */
 enum st record_mailbox_decode(struct str bytes, struct str *keywords, struct record_mailbox *out, struct err *e) MUST_USE;
@@ -72,9 +74,10 @@ struct record_email {
     struct kv_blob_id blob;
     uint64_t thread;
     uint32_t size;
+    uint32_t mailbox, uid; /* its first place; later ones, and that it left the first, are in the found pages */
     struct str digest;
 };
-enum { RECORD_EMAIL_HEAD = 48 };
+enum { RECORD_EMAIL_HEAD = 56 };
 void record_email_encode(const struct record_email *r, char head[RECORD_EMAIL_HEAD]); /* without the digest, which follows it */
 enum st record_email_decode(struct str bytes, struct record_email *out, struct err *e) MUST_USE;
 

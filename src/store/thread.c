@@ -64,7 +64,7 @@ enum st thread_join(struct tx *tx, const struct append_item *item, uint32_t emai
     for (size_t i = 0; i < item->id_count; i++)
         if (item->ids[i] != 0 && (found == 0 || (i == 0 && at != 0)))
             TRY(lead_to(tx, item->ids[i], *thread, e));
-    return tx_put(tx, key_member(*thread, email), STR_NONE, e);
+    return *thread == email ? ST_OK : tx_put(tx, key_member(*thread, email), STR_NONE, e);
 }
 
 struct other {
@@ -86,6 +86,12 @@ static bool visit_member(void *context, struct str key, struct str value)
 static enum st has_others(struct tx *tx, uint64_t thread, uint32_t email, bool *others, struct err *e)
 {
     struct other o = {email, false};
+    struct str first = STR_NONE;
+    if (thread != email)
+        TRY(tx_get(tx, key_u64(KEY_EMAIL, thread), &first, e));
+    *others = first.p != NULL;
+    if (*others)
+        return ST_OK;
     struct key from = key_member(thread, 0), to = key_member(thread + 1, 0);
     TRY(kv_scan(account_kv(tx->a), tx->a->partition, key_str(&from), key_str(&to), visit_member, &o, e));
     *others = o.any;
@@ -96,7 +102,8 @@ enum st thread_leave(struct tx *tx, uint64_t thread, uint32_t email, struct str 
 {
     struct append_item item;
     bool others;
-    TRY(tx_delete(tx, key_member(thread, email), e));
+    if (thread != email)
+        TRY(tx_delete(tx, key_member(thread, email), e));
     TRY(has_others(tx, thread, email, &others, e));
     if (others)
         return ST_OK;

@@ -1,5 +1,6 @@
 /* Threads (RFC 8621 3, RFC 8474 THREADID): an e-mail joins the thread of one with which it shares a message-id (own, References,
- * In-Reply-To) and the base subject. A thread's id is that of its first e-mail; an e-mail's thread never changes. */
+ * In-Reply-To) and the base subject. A thread's id is that of its first e-mail; an e-mail's thread never changes. KEY_MEMBER lists
+ * all e-mails of a thread but the first. */
 #ifndef STORE_THREAD_H
 #define STORE_THREAD_H
 

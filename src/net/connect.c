@@ -168,6 +168,8 @@ enum st stream_connect(const struct stream_address *list, size_t count, unsigned
     return ERR_PUBLIC(e, ST_TEMP, "out of memory");
 }
 
+void stream_break(struct stream *s) { shutdown(s->fd, SHUT_RDWR); }
+
 void stream_close(struct stream *s)
 {
     if (!s)

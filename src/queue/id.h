@@ -1,5 +1,5 @@
-/* Names of queued messages and entries. A message is named by its shard, the time it came in, and a counter of the process; an entry by
- * its message and a number. Bytewise order is order of arrival within a shard. Pure functions but for queue_id_next. */
+/* Names of queued messages and entries. A message is named by its shard, the time it came in, and a counter of the process; an
+ * entry by its message and a number. Bytewise order is order of arrival within a shard. Pure functions but for queue_id_next. */
 #ifndef QUEUE_ID_H
 #define QUEUE_ID_H
 
@@ -8,8 +8,8 @@
 #include "base/str.h"
 
 enum {
-    QUEUE_ID_MESSAGE = 11,     /* bytes: be16 shard, be48 wall clock ms, be24 counter */
-    QUEUE_ID_SIZE = 13,        /* and be16 number of the entry */
+    QUEUE_ID_MESSAGE = 11,      /* bytes: be16 shard, be48 wall clock ms, be24 counter */
+    QUEUE_ID_SIZE = 13,         /* and be16 number of the entry */
     QUEUE_ID_TEXT_MESSAGE = 18, /* characters: base 32 of the message part */
     QUEUE_ID_TEXT_MAX = 32,
     QUEUE_ENTRIES_MAX = 65535, /* of one message */

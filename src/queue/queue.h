@@ -36,13 +36,13 @@ struct queue_config {
 enum st queue_open(const struct queue_config *config, struct queue **out, struct err *e) MUST_USE;
 /* Starts the threads that deliver. Without it the queue takes and administers, but nothing leaves. */
 enum st queue_start(struct queue *q, struct err *e) MUST_USE;
-/* Begins no more attempts, waits up to wait_ms for those under way, then breaks their connections and waits for the threads. Entries
- * whose attempts were broken stay in the queue. */
+/* Begins no more attempts, waits up to wait_ms for those under way, then breaks their connections and waits for the threads.
+ * Entries whose attempts were broken stay in the queue. */
 void queue_stop(struct queue *q, unsigned wait_ms);
 void queue_close(struct queue *q); /* after queue_stop; drops the leases. NULL is fine */
 
-/* One pass of everything that is due now, in the calling thread: tests and tools, instead of queue_start. *next_ms (may be NULL): wall
- * clock of the next due entry, 0 if there is none. */
+/* One pass of everything that is due now, in the calling thread: tests and tools, instead of queue_start. *next_ms (may be NULL):
+ * wall clock of the next due entry, 0 if there is none. */
 enum st queue_run_once(struct queue *q, int64_t *next_ms, struct err *e) MUST_USE;
 
 /* ---- administration ---- */
@@ -56,15 +56,15 @@ struct queue_recipient_info {
     struct str host;   /* that said so, or empty */
 };
 struct queue_info {
-    char id[32];             /* "<message>.<number>", NUL-terminated */
-    struct str sender;       /* empty for <> */
-    struct str destination;  /* domain; empty: local delivery */
-    int64_t arrived_ms;      /* wall clock */
-    int64_t next_ms;         /* next attempt; 0 while held */
-    int64_t expires_ms;      /* returned to the sender then */
-    uint64_t size;           /* bytes of the message */
+    char id[32];            /* "<message>.<number>", NUL-terminated */
+    struct str sender;      /* empty for <> */
+    struct str destination; /* domain; empty: local delivery */
+    int64_t arrived_ms;     /* wall clock */
+    int64_t next_ms;        /* next attempt; 0 while held */
+    int64_t expires_ms;     /* returned to the sender then */
+    uint64_t size;          /* bytes of the message */
     unsigned attempts;
-    bool held, active;       /* active: being delivered now */
+    bool held, active; /* active: being delivered now */
     const struct queue_recipient_info *recipients;
     size_t count;
 };
@@ -89,8 +89,8 @@ enum queue_action {
     QUEUE_DROP,    /* forget it, tell nobody */
     QUEUE_BOUNCE,  /* give up now and report to the sender */
 };
-/* Does it to an entry, to all entries of a message, or (queue_act_all) to all that pass the filter. *done: how many. An entry that is
- * being delivered at this moment gets HOLD, DROP and BOUNCE when the attempt has ended without success; RETRY is met already. */
+/* Does it to an entry, to all entries of a message, or (queue_act_all) to all that pass the filter. *done: how many. An entry that
+ * is being delivered at this moment gets HOLD, DROP and BOUNCE when the attempt has ended without success; RETRY is met already. */
 enum st queue_act(struct queue *q, struct str id, enum queue_action action, size_t *done, struct err *e) MUST_USE;
 enum st queue_act_all(struct queue *q, const struct queue_filter *filter, enum queue_action action, size_t *done,
                       struct err *e) MUST_USE;
@@ -98,12 +98,12 @@ enum st queue_act_all(struct queue *q, const struct queue_filter *filter, enum q
 enum st queue_flush(struct queue *q, size_t *done, struct err *e) MUST_USE;
 
 struct queue_stats {
-    uint64_t accepted;                        /* entries taken since the start */
-    uint64_t delivered, deferred, failed;     /* recipients, by attempts since the start */
-    uint64_t reports;                         /* DSNs made */
-    uint64_t entries;                         /* in the shards of this node, counted at open and kept up */
-    uint64_t window, active, connections;     /* entries in memory; under way; open connections */
-    unsigned shards;                          /* owned */
+    uint64_t accepted;                    /* entries taken since the start */
+    uint64_t delivered, deferred, failed; /* recipients, by attempts since the start */
+    uint64_t reports;                     /* DSNs made */
+    uint64_t entries;                     /* in the shards of this node, counted at open and kept up */
+    uint64_t window, active, connections; /* entries in memory; under way; open connections */
+    unsigned shards;                      /* owned */
 };
 void queue_stats(struct queue *q, struct queue_stats *out);
 

@@ -120,7 +120,8 @@ enum st record_decode(struct str value, struct arena *arena, struct record *out,
     ENSURE(value.n > 0, e, ST_CORRUPT, "Queue record is empty");
     ENSURE(version == RECORD_VERSION, e, ST_PERM, "Queue record has version %u, which this program does not know", version);
     head_decode(&in, out);
-    ENSURE(rd_ok(&in) && flags <= FLAGS_ALL && flags >> FLAG_REPORT_SHIFT <= RECORD_REPORT_MAX, e, ST_CORRUPT, "Queue record is damaged");
+    ENSURE(rd_ok(&in) && flags <= FLAGS_ALL && flags >> FLAG_REPORT_SHIFT <= RECORD_REPORT_MAX, e, ST_CORRUPT,
+           "Queue record is damaged");
     out->smtputf8 = flags & FLAG_SMTPUTF8;
     out->held = flags & FLAG_HELD;
     out->report = (uint8_t)(flags >> FLAG_REPORT_SHIFT);

@@ -51,15 +51,15 @@ struct record {
     uint8_t ret, body; /* enum accept_ret, enum accept_body */
     bool smtputf8;
     bool held;
-    uint8_t report;       /* 0: a message that came in; 1: made here, about another; 2: about one that nobody could be told of */
-    struct str domain;    /* destination; empty: local delivery */
+    uint8_t report;    /* 0: a message that came in; 1: made here, about another; 2: about one that nobody could be told of */
+    struct str domain; /* destination; empty: local delivery */
     struct kv_blob_id blob;
-    uint64_t size;        /* bytes of the blob */
-    uint32_t skip;        /* bytes of the blob before the message as others get it: our Return-Path line */
+    uint64_t size; /* bytes of the blob */
+    uint32_t skip; /* bytes of the blob before the message as others get it: our Return-Path line */
     account_id submitter;
-    int64_t arrived_ms;   /* wall clock */
-    int64_t next_ms;      /* next attempt, wall clock */
-    int64_t last_ms;      /* last attempt; 0: none */
+    int64_t arrived_ms; /* wall clock */
+    int64_t next_ms;    /* next attempt, wall clock */
+    int64_t last_ms;    /* last attempt; 0: none */
     uint32_t attempts;
     struct record_recipient *recipients;
     size_t count;

@@ -1,0 +1,63 @@
+#include "dns/resolver_internal.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+void resolver_close(struct resolver *r)
+{
+    if (r)
+        r->class->close(r);
+}
+
+/* What may be asked for: labels of 1 to 63 printable bytes, 253 in all. */
+static bool name_ok(struct str name)
+{
+    struct str label, rest = name;
+    if (name.n == 0 || name.n > 253)
+        return false;
+    while (str_split(&rest, '.', &label)) {
+        if (label.n == 0 || label.n > 63)
+            return false;
+        for (size_t i = 0; i < label.n; i++)
+            if ((unsigned char)label.p[i] <= ' ' || (unsigned char)label.p[i] >= 127 || label.p[i] == '\\')
+                return false;
+    }
+    return name.p[name.n - 1] != '.';
+}
+
+enum st resolver_lookup(struct resolver *r, enum resolver_type type, struct str name, struct arena *arena,
+                        struct resolver_answer *out, struct err *e)
+{
+    *out = (struct resolver_answer){0};
+    if (name.n > 1 && name.p[name.n - 1] == '.')
+        name.n--;
+    ENSURE(name_ok(name), e, ST_PERM, "Not a domain name");
+    struct str copy = arena_str(arena, name);
+    ENSURE(copy.p, e, ST_LIMIT, "Out of memory");
+    char *p = (char *)(uintptr_t)copy.p;
+    for (size_t i = 0; i < copy.n; i++)
+        p[i] = ascii_lower(p[i]);
+    out->name = copy;
+    return r->class->lookup(r, type, copy, arena, out, e);
+}
+
+bool resolver_reverse_name(const char *numeric, char out[80])
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t a[16];
+    size_t n = 0;
+    if (inet_pton(AF_INET, numeric, a) == 1) {
+        snprintf(out, 80, "%u.%u.%u.%u.in-addr.arpa", a[3], a[2], a[1], a[0]);
+        return true;
+    }
+    if (inet_pton(AF_INET6, numeric, a) != 1)
+        return false;
+    for (size_t i = 16; i-- > 0;) {
+        out[n++] = hex[a[i] & 15];
+        out[n++] = '.';
+        out[n++] = hex[a[i] >> 4];
+        out[n++] = '.';
+    }
+    memcpy(out + n, "ip6.arpa", 9);
+    return true;
+}

@@ -1,0 +1,360 @@
+/* Serving destinations: one thread takes a destination, opens a connection, and sends what is ready for it. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "queue/queue_internal.h"
+#include "queue/route.h"
+#include "queue/transport.h"
+#include "rt/clock.h"
+#include "rt/log.h"
+#include "rt/random.h"
+#include "rt/settings.h"
+
+enum {
+    OPENS_MAX = 5,    /* connections tried for one entry in one attempt */
+    DEFER_BATCH = 64, /* entries put off in one commit */
+    PARK_SLICE_MS = 200,
+    BLOCK_MS = 60000, /* first pause of a destination where no host answers; doubles */
+    BLOCK_MAX_MS = 1800000,
+    READ_FAILED_MS = 1000,
+};
+
+struct serving {
+    struct queue *q;
+    struct destination *d;
+    struct transport *transport;
+    struct transport_failure failure;
+    struct transport_failure lost; /* the last connection */
+    bool failed;                   /* there is no connection to be had: `failure` is everybody's fate */
+    bool keep;                     /* wait for more entries */
+    unsigned sent;                 /* entries over this connection */
+    unsigned sent_max;
+    unsigned idle_ms;
+};
+
+static struct window *window_of(struct serving *s) { return &s->q->window; }
+
+/* ---- the connection ---- */
+
+static void hang_up(struct serving *s)
+{
+    if (!s->transport)
+        return;
+    s->transport->class->close(s->transport);
+    s->transport = NULL;
+    s->sent = 0;
+    atomic_fetch_sub(&s->q->counters.connections, 1);
+}
+
+/* The destination's health: slow start after failures, more connections with success. */
+static void destination_worked(struct serving *s)
+{
+    struct window *w = window_of(s);
+    pthread_mutex_lock(&w->lock);
+    s->d->failures = 0;
+    s->d->blocked_ms = 0;
+    if (s->d->limit < w->limit_max) {
+        s->d->limit++;
+        window_run(w, s->d);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void destination_strained(struct serving *s)
+{
+    pthread_mutex_lock(&window_of(s)->lock);
+    s->d->limit = s->d->limit > 1 ? s->d->limit / 2 : 1;
+    pthread_mutex_unlock(&window_of(s)->lock);
+}
+
+static void destination_dead(struct serving *s)
+{
+    pthread_mutex_lock(&window_of(s)->lock);
+    int64_t pause = (int64_t)BLOCK_MS << (s->d->failures < 5 ? s->d->failures : 5);
+    s->d->failures++;
+    s->d->limit = 1;
+    s->d->blocked_ms = clock_mono_ms() + (pause < BLOCK_MAX_MS ? pause : BLOCK_MAX_MS);
+    snprintf(s->d->why, sizeof s->d->why, "%s", s->failure.status);
+    pthread_mutex_unlock(&window_of(s)->lock);
+    log_event(LOG_WARN, "queue.destination_dead", LOG_Z("destination", s->d->name), LOG_Z("host", s->failure.host),
+              LOG_Z("status", s->failure.status));
+}
+
+static bool connected(struct serving *s)
+{
+    const struct transport_class *class = s->d->name[0] ? s->q->remote : s->q->local;
+    if (s->transport)
+        return true;
+    if (s->failed || !class->open(s->q, str_of(s->d->name), &s->transport, &s->failure)) {
+        if (!s->failed && s->failure.result == ATTEMPT_TEMP)
+            destination_dead(s);
+        s->failed = true;
+        return false;
+    }
+    atomic_fetch_add(&s->q->counters.connections, 1);
+    return true;
+}
+
+static bool blocked(struct serving *s)
+{
+    pthread_mutex_lock(&window_of(s)->lock);
+    bool blocked = s->d->blocked_ms > clock_mono_ms();
+    if (blocked && !s->failed) {
+        s->failed = true;
+        s->failure = (struct transport_failure){.result = ATTEMPT_TEMP};
+        snprintf(s->failure.status, sizeof s->failure.status, "%s", s->d->why);
+    }
+    pthread_mutex_unlock(&window_of(s)->lock);
+    return blocked;
+}
+
+/* ---- one entry ---- */
+
+static void release_entry(struct serving *s, struct window_entry *entry, const struct shard_due *due)
+{
+    struct window_slot *slot = entry->slot;
+    pthread_mutex_lock(&window_of(s)->lock);
+    window_done(window_of(s), entry);
+    if (due && due->due_ms > 0)
+        window_note(window_of(s), slot, due, clock_wall_ms());
+    pthread_mutex_unlock(&window_of(s)->lock);
+}
+
+/* What the window believed may be old: only the record says what is due, and for whom. */
+static bool still_due(struct serving *s, struct window_entry *entry, struct attempt *a)
+{
+    char space[DESTINATION_NAME_MAX];
+    struct buf name = {space, 0, sizeof space, sizeof space, false};
+    if (a->record.held || a->record.next_ms > clock_wall_ms()) {
+        release_entry(s, entry, &a->was);
+        return false;
+    }
+    route_destination(s->q, a->record.domain, &name);
+    if (str_eq(buf_str(&name), str_of(s->d->name)))
+        return true;
+    release_entry(s, entry, NULL); /* the routes changed */
+    queue_offer(s->q, entry->slot, &a->was, a->record.domain);
+    return false;
+}
+
+static bool begin_entry(struct serving *s, struct window_entry *entry, struct attempt *a)
+{
+    struct err e = {0};
+    struct window_slot *slot = entry->slot;
+    enum st st = attempt_begin(a, s->q, slot, &entry->id, &e);
+    if (st == ST_OK)
+        return still_due(s, entry, a);
+    if (st == ST_NOTFOUND) {
+        release_entry(s, entry, NULL);
+        return false;
+    }
+    char id[QUEUE_ID_TEXT_MAX];
+    queue_id_print(&entry->id, id);
+    log_event(LOG_ERROR, "queue.unreadable", LOG_Z("id", id), LOG_ERR(&e));
+    if (st != ST_TEMP)
+        return false; /* it stays busy: nobody tries it again before a restart */
+    if (!atomic_load(&s->q->stopping))
+        clock_sleep_ms(READ_FAILED_MS);
+    struct shard_due due = entry->due;
+    release_entry(s, entry, &due); /* the loader finds it again */
+    return false;
+}
+
+/* Sends it, over several connections if need be. */
+static void deliver_entry(struct serving *s, struct attempt *a)
+{
+    for (unsigned opens = 0; attempt_open_count(a) > 0;) {
+        size_t before = attempt_open_count(a);
+        if (!s->transport && opens++ >= OPENS_MAX) {
+            attempt_set_all(a, ATTEMPT_TEMP, str_of(s->lost.status), s->lost.smtp, str_of(s->lost.host));
+            return;
+        }
+        if (!connected(s)) {
+            attempt_set_all(a, s->failure.result, str_of(s->failure.status), s->failure.smtp, str_of(s->failure.host));
+            return;
+        }
+        enum transport_state state = s->transport->class->deliver(s->transport, a);
+        size_t left = attempt_open_count(a);
+        if (state == TRANSPORT_GONE) {
+            s->lost = s->transport->lost;
+            hang_up(s);
+            destination_strained(s);
+        } else if (left == before) {
+            attempt_set_all(a, ATTEMPT_TEMP, STR("4.3.0 No progress"), false, STR_NONE);
+        }
+        struct err e = {0};
+        if (left > 0 && left < before && attempt_save(a, &e) != ST_OK)
+            log_event(LOG_WARN, "queue.unsettled", LOG_ERR(&e));
+    }
+}
+
+static bool any_delivered(const struct attempt *a)
+{
+    for (size_t i = 0; i < a->record.count; i++)
+        if (a->results[i] == ATTEMPT_OK || a->results[i] == ATTEMPT_RELAYED)
+            return true;
+    return false;
+}
+
+static void finish_entry(struct serving *s, struct window_entry *entry, struct attempt *a)
+{
+    pthread_mutex_lock(&window_of(s)->lock);
+    a->wish = entry->wish;
+    pthread_mutex_unlock(&window_of(s)->lock);
+    if (attempt_settle_surely(a))
+        release_entry(s, entry, &a->was);
+    /* otherwise it stays busy, so that this process does not send it again */
+}
+
+static void serve_entry(struct serving *s, struct window_entry *entry)
+{
+    struct attempt a;
+    if (begin_entry(s, entry, &a)) {
+        deliver_entry(s, &a);
+        bool good = any_delivered(&a);
+        finish_entry(s, entry, &a);
+        if (good)
+            destination_worked(s);
+        if (s->transport && ++s->sent >= s->sent_max)
+            hang_up(s);
+    }
+    attempt_release(&a);
+}
+
+/* ---- putting off a whole destination ---- */
+
+static int by_slot(const void *pa, const void *pb)
+{
+    const struct attempt *a = *(struct attempt *const *)pa, *b = *(struct attempt *const *)pb;
+    return a->slot < b->slot ? -1 : a->slot > b->slot;
+}
+
+struct deferral {
+    struct attempt attempts[DEFER_BATCH];
+    struct attempt *list[DEFER_BATCH];
+    struct window_entry *entries[DEFER_BATCH];
+    size_t count;
+};
+
+/* One commit for all of a shard; one by one if that does not work. */
+static void settle_run(struct serving *s, struct deferral *f, size_t from, size_t to)
+{
+    struct err e = {0};
+    bool together = attempt_settle_many(f->list + from, to - from, &e) == ST_OK;
+    for (size_t i = from; i < to; i++) {
+        struct attempt *a = f->list[i];
+        struct window_entry *entry = f->entries[a - f->attempts];
+        if (together || attempt_settle_surely(a))
+            release_entry(s, entry, &a->was);
+    }
+}
+
+static void put_off(struct serving *s, struct window_entry *first)
+{
+    struct deferral *f = calloc(1, sizeof *f);
+    if (!f) {
+        serve_entry(s, first);
+        return;
+    }
+    int64_t not_before = 0;
+    pthread_mutex_lock(&window_of(s)->lock);
+    if (s->failure.result == ATTEMPT_TEMP && s->d->blocked_ms > clock_mono_ms())
+        not_before = clock_wall_ms() + (s->d->blocked_ms - clock_mono_ms()) + (int64_t)random_below(BLOCK_MS);
+    pthread_mutex_unlock(&window_of(s)->lock);
+    for (struct window_entry *entry = first; entry && f->count < DEFER_BATCH;) {
+        struct attempt *a = &f->attempts[f->count];
+        if (begin_entry(s, entry, a)) {
+            attempt_set_all(a, s->failure.result, str_of(s->failure.status), s->failure.smtp, str_of(s->failure.host));
+            a->not_before_ms = not_before;
+            f->entries[f->count] = entry;
+            f->list[f->count++] = a;
+        } else {
+            attempt_release(a);
+        }
+        pthread_mutex_lock(&window_of(s)->lock);
+        entry = f->count < DEFER_BATCH ? window_take(window_of(s), s->d) : NULL;
+        pthread_mutex_unlock(&window_of(s)->lock);
+    }
+    qsort(f->list, f->count, sizeof f->list[0], by_slot);
+    for (size_t from = 0, to; from < f->count; from = to) {
+        for (to = from + 1; to < f->count && f->list[to]->slot == f->list[from]->slot;)
+            to++;
+        settle_run(s, f, from, to);
+    }
+    for (size_t i = 0; i < f->count; i++)
+        attempt_release(&f->attempts[i]);
+    free(f);
+}
+
+/* ---- the loop ---- */
+
+static void wait_until(pthread_cond_t *cond, struct window *w, int64_t mono_ms)
+{
+    struct timespec until = {.tv_sec = (time_t)(mono_ms / 1000), .tv_nsec = (long)(mono_ms % 1000) * 1000000};
+    pthread_cond_timedwait(cond, &w->lock, &until);
+}
+
+/* The next entry; waits a little for one while the connection is good and no other destination needs the thread. */
+static struct window_entry *next_entry(struct serving *s)
+{
+    struct window *w = window_of(s);
+    pthread_mutex_lock(&w->lock);
+    int64_t now = clock_mono_ms(), until = now + s->idle_ms;
+    struct window_entry *entry = NULL;
+    if (!w->stopping && !atomic_load(&s->q->stopping))
+        entry = window_take(w, s->d);
+    while (!entry && s->keep && s->transport && !w->stopping && now < until && !(w->run_first && w->idle == 0)) {
+        s->d->parked++;
+        wait_until(&s->d->more, w, now + PARK_SLICE_MS < until ? now + PARK_SLICE_MS : until);
+        s->d->parked--;
+        now = clock_mono_ms();
+        if (!w->stopping)
+            entry = window_take(w, s->d);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return entry;
+}
+
+void queue_serve(struct queue *q, struct destination *d, struct window_entry *first, bool keep)
+{
+    const struct settings *settings = settings_current();
+    struct serving s = {.q = q,
+                        .d = d,
+                        .keep = keep && d->name[0],
+                        .sent_max = (unsigned)settings->queue_messages_per_connection,
+                        .idle_ms = (unsigned)settings->queue_connection_idle_ms};
+    settings_unref(settings);
+    for (struct window_entry *entry = first ? first : next_entry(&s); entry; entry = next_entry(&s)) {
+        if (!s.transport && !s.failed)
+            blocked(&s);
+        if (s.failed)
+            put_off(&s, entry);
+        else
+            serve_entry(&s, entry);
+    }
+    hang_up(&s);
+    pthread_mutex_lock(&q->window.lock);
+    window_leave(&q->window, d);
+    pthread_mutex_unlock(&q->window.lock);
+}
+
+void queue_work_loop(struct queue *q)
+{
+    struct window *w = &q->window;
+    pthread_mutex_lock(&w->lock);
+    while (!w->stopping) {
+        struct destination *d = window_pick(w);
+        if (!d) {
+            w->idle++;
+            pthread_cond_wait(&w->work, &w->lock);
+            w->idle--;
+            continue;
+        }
+        struct window_entry *first = window_take(w, d);
+        window_run(w, d); /* there may be work for one more beside us */
+        pthread_mutex_unlock(&w->lock);
+        queue_serve(q, d, first, true);
+        pthread_mutex_lock(&w->lock);
+    }
+    pthread_mutex_unlock(&w->lock);
+}

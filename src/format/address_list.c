@@ -237,7 +237,7 @@ static struct str take_domain(struct parser *p, const char *stops)
 /* "@a,@b:" */
 static struct str take_route(struct parser *p)
 {
-    size_t from = p->at, colon = p->at;
+    size_t from = p->at, colon = from;
     while (colon < p->text.n && p->text.p[colon] != ':' && p->text.p[colon] != '>')
         colon++;
     if (colon >= p->text.n || p->text.p[colon] != ':')

@@ -63,7 +63,7 @@ static enum kind kind_of(struct str charset, char *name)
         return KIND_UNKNOWN;
     for (size_t i = 0; i < charset.n; i++) {
         char c = ascii_lower(charset.p[i]);
-        if (!ascii_alpha(c) && !ascii_digit(c) && !memchr("-_.:+", c, 5))
+        if (!ascii_alpha(c) && !ascii_digit(c) && !(c && strchr("-_.:+", c)))
             return KIND_UNKNOWN;
         name[i] = c;
     }
@@ -191,9 +191,10 @@ void charset_clean(struct str s, struct buf *out)
 static void icu_convert(UConverter *c, struct str bytes, bool flush, struct buf *out)
 {
     const char *from = bytes.p ? bytes.p : "", *end = from + bytes.n;
+    UChar pivot[PIVOT] = {0};
     UErrorCode error;
     do {
-        UChar pivot[PIVOT], *to = pivot;
+        UChar *to = pivot;
         error = U_ZERO_ERROR;
         ucnv_toUnicode(c, &to, pivot + PIVOT - 1, &from, end, NULL, flush, &error);
         int32_t n = (int32_t)(to - pivot);

@@ -51,11 +51,11 @@ static bool render_envelope(struct builder *b)
 /* An envelope whose fields are cut to a size that always fits. */
 static void render_short_envelope(struct builder *b)
 {
-    enum { FIELD_MAX = 2000 };
+    enum { FIELD_MAX = 2000, FIELDS = 10 };
     struct mime_envelope cut = *b->tree.root->envelope;
-    struct str *const fields[] = {&cut.date, &cut.subject, &cut.from, &cut.sender,      &cut.reply_to,
-                                  &cut.to,   &cut.cc,      &cut.bcc,  &cut.in_reply_to, &cut.message_id};
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+    struct str *const fields[FIELDS] = {&cut.date, &cut.subject, &cut.from, &cut.sender,      &cut.reply_to,
+                                        &cut.to,   &cut.cc,      &cut.bcc,  &cut.in_reply_to, &cut.message_id};
+    for (size_t i = 0; i < FIELDS; i++)
         *fields[i] = str_upto(*fields[i], FIELD_MAX);
     buf_clear(&b->section[DIGEST_S_ENVELOPE]);
     imap_render_envelope(&b->arena, &cut, &b->section[DIGEST_S_ENVELOPE]);
@@ -326,9 +326,9 @@ static enum st build(struct builder *b, struct buf *out, struct err *e)
 
 enum st digest_build(struct str message, struct buf *out, struct err *e)
 {
+    ENSURE(message.n <= UINT32_MAX, e, ST_LIMIT, "Message too large");
     struct builder *b = malloc(sizeof *b);
     ENSURE(b, e, ST_TEMP, "Out of memory");
-    ENSURE(message.n <= UINT32_MAX, e, ST_LIMIT, "Message too large");
     builder_init(b, message);
     enum st st = build(b, out, e);
     builder_release(b);

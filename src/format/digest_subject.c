@@ -14,9 +14,10 @@ static struct str trim_left(struct str s)
 
 static struct str trim_right(struct str s)
 {
-    while (s.n && ascii_space(s.p[s.n - 1]))
-        s.n--;
-    return s;
+    size_t n = s.n;
+    while (n && ascii_space(s.p[n - 1]))
+        n--;
+    return str_upto(s, n);
 }
 
 /* subj-blob = "[" *BLOBCHAR "]" *WSP : its length at the start of s, or 0. */
@@ -64,7 +65,7 @@ static struct str strip_front(struct str s, bool *reply)
     for (size_t round = 0; round < SUBJECT_MAX; round++) {
         size_t n = leader_length(s);
         if (n) {
-            *reply |= !(n == 1 && ascii_space(s.p[0]));
+            *reply |= n > 1; /* white space is not a reply mark */
             s = str_from(s, n);
             continue;
         }
@@ -79,7 +80,7 @@ static struct str strip_front(struct str s, bool *reply)
 static struct str strip_trailers(struct str s, bool *reply)
 {
     for (s = trim_right(s); str_ends_nocase(s, STR("(fwd)")); s = trim_right(s)) {
-        s.n -= 5;
+        s = str_upto(s, s.n - 5);
         *reply = true;
     }
     return s;

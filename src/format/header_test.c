@@ -106,7 +106,9 @@ static const struct {
     {"=?utf-8?Q?=41=42", "=?utf-8?Q?=41=42"},
     {"=?utf-8?X?abc?=", "=?utf-8?X?abc?="},
     {"=?x-nonsense?Q?abc=E9?=", "abc\xc3\xa9"},
-    {"=?utf-8?Q?" "?= x", " x"},
+    {"=?utf-8?Q?"
+     "?= x",
+     " x"},
     {"a =? b ?= c", "a =? b ?= c"},
     {"caf\xe9", "caf\xc3\xa9"},
     {"caf\xc3\xa9", "caf\xc3\xa9"},

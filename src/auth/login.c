@@ -205,7 +205,7 @@ enum st login_try_name(struct login_try *t, struct str name, struct err *e)
     return throttle_allow(t->auth->throttle, &t->throttle, NULL, e);
 }
 
-bool attempt_may_enter(struct login_try *t, struct str authzid)
+bool trial_may_enter(struct login_try *t, struct str authzid)
 {
     if (!t->account.id || t->account.state != DIRECTORY_ACTIVE)
         return false;
@@ -292,5 +292,5 @@ enum st auth_password(struct auth *a, enum auth_service service, const struct se
     bool right = false;
     login_try_init(&t, a, service, peer, "password");
     TRY(login_try_password(&t, name, password, &right, e));
-    return login_try_close(&t, right && attempt_may_enter(&t, STR_NONE), out, e);
+    return login_try_close(&t, right && trial_may_enter(&t, STR_NONE), out, e);
 }

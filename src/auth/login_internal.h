@@ -54,7 +54,7 @@ void login_try_release(struct login_try *t);
 /* Finds the account and asks the throttle. ST_OK also for an unknown name. */
 enum st login_try_name(struct login_try *t, struct str name, struct err *e) MUST_USE;
 /* The account exists and may log in, and authzid (maybe empty) names it too. */
-bool attempt_may_enter(struct login_try *t, struct str authzid);
+bool trial_may_enter(struct login_try *t, struct str authzid);
 /* Closes the try: counts, logs, and fills *out or *e. */
 enum st login_try_close(struct login_try *t, bool ok, struct identity *out, struct err *e) MUST_USE;
 /* Name and password together, up to but without login_try_close. ST_OK: *right tells. */

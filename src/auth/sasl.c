@@ -30,7 +30,7 @@ static const struct mechanism mechanisms[] = {
 enum { MECHANISMS = sizeof mechanisms / sizeof *mechanisms };
 
 struct sasl {
-    struct login_try attempt;
+    struct login_try trial;
     const struct mechanism *mechanism;
     struct scram *scram;
     unsigned steps;
@@ -86,9 +86,9 @@ enum st sasl_begin(struct auth *a, enum auth_service service, const struct sessi
     struct sasl *s = calloc(1, sizeof *s);
     ENSURE(s, e, ST_TEMP, "out of memory");
     s->mechanism = m;
-    login_try_init(&s->attempt, a, service, peer, m->name);
+    login_try_init(&s->trial, a, service, peer, m->name);
     if (m->kind == SASL_SCRAM) {
-        s->scram = scram_new(&s->attempt, m->digest, m->plus, e);
+        s->scram = scram_new(&s->trial, m->digest, m->plus, e);
         if (!s->scram) {
             sasl_free(s);
             return ST_TEMP;
@@ -103,7 +103,7 @@ void sasl_free(struct sasl *s)
     if (!s)
         return;
     scram_free(s->scram);
-    login_try_release(&s->attempt);
+    login_try_release(&s->trial);
     OPENSSL_cleanse(s, sizeof *s);
     free(s);
 }
@@ -123,8 +123,8 @@ static enum st step_plain(struct sasl *s, struct str in, struct identity *identi
     ENSURE(rd_ok(&r) && authcid.n && password.n && !memchr(password.p, 0, password.n), e, ST_PERM,
            "the PLAIN message is malformed");
     ENSURE(authzid.n <= AUTH_NAME_MAX, e, ST_PERM, "the name is malformed");
-    TRY(login_try_password(&s->attempt, authcid, password, &right, e));
-    return login_try_close(&s->attempt, right && attempt_may_enter(&s->attempt, authzid), identity, e);
+    TRY(login_try_password(&s->trial, authcid, password, &right, e));
+    return login_try_close(&s->trial, right && trial_may_enter(&s->trial, authzid), identity, e);
 }
 
 /* ---- LOGIN ---- */
@@ -140,8 +140,8 @@ static enum st step_login(struct sasl *s, struct str in, struct buf *out, enum s
         buf_add_z(out, "Password:");
         return ST_OK;
     }
-    TRY(login_try_password(&s->attempt, str_make(s->name, s->name_n), in, &right, e));
-    TRY(login_try_close(&s->attempt, right && attempt_may_enter(&s->attempt, STR_NONE), identity, e));
+    TRY(login_try_password(&s->trial, str_make(s->name, s->name_n), in, &right, e));
+    TRY(login_try_close(&s->trial, right && trial_may_enter(&s->trial, STR_NONE), identity, e));
     *status = SASL_DONE;
     return ST_OK;
 }
@@ -151,8 +151,8 @@ static enum st step_login(struct sasl *s, struct str in, struct buf *out, enum s
 static enum st step_external(struct sasl *s, struct str in, struct identity *identity, struct err *e)
 {
     ENSURE(in.n <= AUTH_NAME_MAX && !(in.n && memchr(in.p, 0, in.n)), e, ST_PERM, "the name is malformed");
-    TRY(login_try_name(&s->attempt, s->attempt.peer->tls.client_subject, e));
-    return login_try_close(&s->attempt, attempt_may_enter(&s->attempt, in), identity, e);
+    TRY(login_try_name(&s->trial, s->trial.peer->tls.client_subject, e));
+    return login_try_close(&s->trial, trial_may_enter(&s->trial, in), identity, e);
 }
 
 /* ---- SCRAM ---- */
@@ -165,12 +165,12 @@ static enum st step_scram(struct sasl *s, struct str in, struct buf *out, enum s
     if (s->proved) {
         ENSURE(in.n == 0, e, ST_PERM, "the SCRAM message is malformed");
         *status = SASL_DONE;
-        return login_try_close(&s->attempt, true, identity, e);
+        return login_try_close(&s->trial, true, identity, e);
     }
     enum st st = scram_step(s->scram, in, out, &s->proved, e);
-    if (st == ST_DENIED || (st == ST_OK && s->proved && !attempt_may_enter(&s->attempt, scram_authzid(s->scram)))) {
+    if (st == ST_DENIED || (st == ST_OK && s->proved && !trial_may_enter(&s->trial, scram_authzid(s->scram)))) {
         buf_clear(out);
-        return login_try_close(&s->attempt, false, identity, e);
+        return login_try_close(&s->trial, false, identity, e);
     }
     return st;
 }

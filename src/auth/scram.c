@@ -14,7 +14,7 @@
 enum { SCRAM_MESSAGE_MAX = 2048, FAKE_SALT_SIZE = 16 };
 
 struct scram {
-    struct login_try *attempt;
+    struct login_try *trial;
     enum credential_digest digest;
     bool plus;
     Gsasl_session *session;
@@ -37,7 +37,7 @@ struct scram *scram_new(struct login_try *t, enum credential_digest digest, bool
         (void)!ERR_PUBLIC(e, ST_TEMP, "out of memory");
         return NULL;
     }
-    s->attempt = t;
+    s->trial = t;
     s->digest = digest;
     s->plus = plus;
     int rc = gsasl_server_start(t->auth->gsasl, names[digest][plus], &s->session);
@@ -69,11 +69,11 @@ static void fake_keys(struct scram *s)
     unsigned n = 0;
     DEFER(buf_release) struct buf text = BUF_INIT(AUTH_NAME_MAX + 32);
     buf_add_z(&text, credential_digest_name(s->digest));
-    for (size_t i = 0; i < s->attempt->name.n; i++)
-        buf_add_c(&text, ascii_lower(s->attempt->name.p[i]));
-    HMAC(EVP_sha256(), directory_secret(s->attempt->auth->directory), DIRECTORY_SECRET_SIZE, (const uint8_t *)text.p, text.n, mac,
+    for (size_t i = 0; i < s->trial->name.n; i++)
+        buf_add_c(&text, ascii_lower(s->trial->name.p[i]));
+    HMAC(EVP_sha256(), directory_secret(s->trial->auth->directory), DIRECTORY_SECRET_SIZE, (const uint8_t *)text.p, text.n, mac,
          &n);
-    s->keys = (struct credential_scram){.iterations = s->attempt->auth->scram_iterations, .salt_n = FAKE_SALT_SIZE};
+    s->keys = (struct credential_scram){.iterations = s->trial->auth->scram_iterations, .salt_n = FAKE_SALT_SIZE};
     memcpy(s->keys.salt, mac, FAKE_SALT_SIZE);
     s->keys.key_n = credential_digest_size(s->digest);
     random_bytes(s->keys.stored_key, s->keys.key_n);
@@ -83,8 +83,8 @@ static void fake_keys(struct scram *s)
 static enum st find_keys(struct scram *s, const char *name, struct err *e)
 {
     struct credential c;
-    TRY(login_try_name(s->attempt, str_of(name), e));
-    if (s->attempt->account.id && credential_parse(s->attempt->account.password, &c, NULL) == ST_OK && c.scram[s->digest].present) {
+    TRY(login_try_name(s->trial, str_of(name), e));
+    if (s->trial->account.id && credential_parse(s->trial->account.password, &c, NULL) == ST_OK && c.scram[s->digest].present) {
         s->keys = c.scram[s->digest];
         s->real = true;
         OPENSSL_cleanse(&c, sizeof c);
@@ -113,7 +113,7 @@ static int give_iterations(Gsasl_session *session, unsigned iterations)
 
 static int give_binding(struct scram *s, Gsasl_session *session, Gsasl_property property)
 {
-    const struct session_tls *tls = &s->attempt->peer->tls;
+    const struct session_tls *tls = &s->trial->peer->tls;
     if (property == GSASL_CB_TLS_EXPORTER && tls->active && tls->has_exporter)
         return give_base64(session, property, tls->exporter, sizeof tls->exporter);
     if (property == GSASL_CB_TLS_UNIQUE && tls->active && tls->unique_size)
@@ -153,7 +153,7 @@ int scram_callback(Gsasl *g, Gsasl_session *session, Gsasl_property property)
 /* The gs2-cbind-flag of the first message (RFC 5802 6, 7). */
 static enum st check_binding_flag(const struct scram *s, struct str in, struct err *e)
 {
-    const struct session_tls *tls = &s->attempt->peer->tls;
+    const struct session_tls *tls = &s->trial->peer->tls;
     bool can_bind = tls->active && (tls->has_exporter || tls->unique_size);
     /* "y": the client can bind and was told that we cannot. If we can, somebody changed our list on its way */
     if (str_starts(in, STR("y")) && can_bind)

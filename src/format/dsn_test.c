@@ -15,7 +15,7 @@ static struct dsn_recipient failed = {
     .status = {"5.1.1", 5},
     .remote_mta = {"mx.xyz.com", 10},
     .diagnostic = {"550-5.1.1 The account you tried to reach does not exist at all, please\n550 5.1.1 check it\r\nX-Forged: 1",
-                   104},
+                   102},
     .diagnostic_smtp = true,
     .last_attempt_s = 1704099000,
 };

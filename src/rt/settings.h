@@ -8,6 +8,8 @@
  *   listen "submissions" { protocol = "submission" port = 465 tls = true }
  *   certificate "mail.example.org" { chain = "/etc/.../fullchain.pem" key = "/etc/.../privkey.pem" }
  *   route "example.net" { host = "10.1.1.1" port = 25 }
+ *   program "fax" { command = {"/usr/local/bin/mail2fax", "-v"} user = "fax" timeout = 1m memory = 256M }
+ *   include("more.conf")
  *
  * Errors name the file, the line, what was expected, and an example. */
 #ifndef RT_SETTINGS_H
@@ -18,7 +20,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { SETTINGS_LISTEN_MAX = 64, SETTINGS_CERTIFICATE_MAX = 1000, SETTINGS_ROUTE_MAX = 1000 };
+enum {
+    SETTINGS_LISTEN_MAX = 64,
+    SETTINGS_CERTIFICATE_MAX = 1000,
+    SETTINGS_ROUTE_MAX = 1000,
+    SETTINGS_PROGRAM_MAX = 100,
+    SETTINGS_COMMAND_MAX = 16,
+};
 
 struct settings_listen {
     const char *name;
@@ -26,6 +34,7 @@ struct settings_listen {
     const char *address;  /* numeric address, or the path of a unix socket */
     uint16_t port;        /* 0: a unix socket */
     bool tls;             /* TLS from the first byte */
+    unsigned connections; /* at the same time on this listener */
 };
 struct settings_certificate {
     const char *host; /* the title: for SNI; the first one is the default */
@@ -37,25 +46,35 @@ struct settings_route {
     uint16_t port;
     bool lmtp;
 };
+struct settings_program {                          /* that helpers may run (rt/helper.h) */
+    const char *name;                              /* the title */
+    const char *command[SETTINGS_COMMAND_MAX + 1]; /* absolute path and arguments; NULL ends it */
+    const char *user;                              /* to run as when the supervisor is root; "": nobody */
+    int64_t timeout_ms, memory_bytes;
+};
 
 struct settings {
-#define INT(section, name, def, min, max, reload, prose)  int64_t section##_##name;
-#define SIZE                                              INT
-#define TIME(section, name, def, min, max, reload, prose) int64_t section##_##name##_ms;
-#define BOOL(section, name, def, reload, prose)           bool section##_##name;
-#define TEXT(section, name, def, reload, prose)           const char *section##_##name;
+#define INT(section, name, def, min, max, reload, prose)   int64_t section##_##name;
+#define SIZE                                               INT
+#define TIME(section, name, def, min, max, reload, prose)  int64_t section##_##name##_ms;
+#define BOOL(section, name, def, reload, prose)            bool section##_##name;
+#define TEXT(section, name, def, reload, prose)            const char *section##_##name;
+#define CHOICE(section, name, def, choices, reload, prose) const char *section##_##name;
 #include "rt/settings.def"
 #undef INT
 #undef SIZE
 #undef TIME
 #undef BOOL
 #undef TEXT
+#undef CHOICE
     struct settings_listen *listen;
     size_t listen_count;
     struct settings_certificate *certificate;
     size_t certificate_count;
     struct settings_route *route;
     size_t route_count;
+    struct settings_program *program;
+    size_t program_count;
 };
 
 /* The snapshot in force (the defaults before any load), with a reference that settings_unref gives back. Never NULL. */
@@ -76,7 +95,9 @@ void settings_use(struct settings **s);
 /* One row, for the manual and for `postrider settings`. */
 enum settings_kind { SETTINGS_INT, SETTINGS_SIZE, SETTINGS_TIME, SETTINGS_BOOL, SETTINGS_TEXT };
 struct settings_row {
-    const char *section, *name, *text_default, *prose;
+    const char *section, *name, *text_default;
+    const char *choices; /* of a text: the words that are possible, with spaces between them; NULL: any text */
+    const char *prose;
     enum settings_kind kind;
     int64_t number_default, min, max;
     bool reload;

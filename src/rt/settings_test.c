@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -47,7 +49,7 @@ static void test_errors_name_the_place(void **state)
         const char *text, *place, *word;
     } rows[] = {
         {"smtp { recipients_max = many }", "t.conf:1", "number between 100 and 50000"},
-        {"\n\nsmtp {\n recipients_max = 5\n}", "t.conf:5", "between 100"},
+        {"\n\nsmtp {\n recipients_max = 5\n}", "t.conf:4", "for example recipients_max = 1000"},
         {"smtp { command_timeout = 5 }", "t.conf:1", "30s"},
         {"smtp { nonsense = 5 }", "t.conf:1", "nonsense"},
         {"smtp { recipients_max = 300", "t.conf", "expected '}'"},
@@ -55,6 +57,13 @@ static void test_errors_name_the_place(void **state)
         {"listen \"x\" { protocol = \"smtp\" port = 70000 }", "t.conf:1", "65535"},
         {"certificate \"x\" { chain = \"/c\" }", "t.conf:1", "key"},
         {"log { json = maybe }", "t.conf:1", "true or false"},
+        {"log { level = loud }", "t.conf:1", "debug, info, warn or error"},
+        {"\nqueue { tls = may\n tls = never }", "t.conf:3", "may, must or off"},
+        {"listen \"x\" { protocol = \"smtp\" port = 70 connections = 0 }", "t.conf:1", "1000000"},
+        {"program \"x\" { command = {\"relative\"} }", "t.conf:1", "/path/of/program"},
+        {"program \"x\" { command = {\"/bin/x\"} memory = lots }", "t.conf:1", "256M"},
+        {"include(\"no-such-file.conf\")", "t.conf:1", "no-such-file.conf"},
+        {"include(\"/dev/zero\")", "t.conf:1", "cannot be read"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct settings *s = NULL;
@@ -63,6 +72,46 @@ static void test_errors_name_the_place(void **state)
         if (!strstr(e.text, rows[i].place) || !strstr(e.text, rows[i].word))
             fail_msg("%s: got \"%s\", want %s and %s", rows[i].text, e.text, rows[i].place, rows[i].word);
     }
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Relative to the file that includes; complaints name the included file and its line. */
+static void test_includes(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/settings-test-XXXXXX", main_path[64], more_path[64];
+    struct settings *s = NULL;
+    struct err e = {0};
+    assert_non_null(mkdtemp(folder));
+    snprintf(main_path, sizeof main_path, "%s/main.conf", folder);
+    snprintf(more_path, sizeof more_path, "%s/more.conf", folder);
+    write_file(main_path, "log { json = true }\ninclude(\"more.conf\")\nsmtp { errors_max = 7 }\n");
+    write_file(more_path, "program \"fax\" {\n command = {\"/usr/bin/fax\", \"-v\"}\n timeout = 5s }\n");
+    assert_int_equal(settings_load(main_path, &s, &e), ST_OK);
+    assert_true(s->log_json && s->smtp_errors_max == 7);
+    assert_int_equal(s->program_count, 1);
+    assert_string_equal(s->program[0].command[0], "/usr/bin/fax");
+    assert_string_equal(s->program[0].command[1], "-v");
+    assert_null(s->program[0].command[2]);
+    assert_int_equal(s->program[0].timeout_ms, 5000);
+    assert_int_equal(s->program[0].memory_bytes, 512 << 20);
+    settings_unref(s);
+    write_file(more_path, "\n\nsmtp { errors_max = 1 }\n");
+    assert_int_equal(settings_load(main_path, &s, &e), ST_PERM);
+    assert_non_null(strstr(e.text, "more.conf:3: errors_max = 1: expected a number between 3 and 10000"));
+    write_file(more_path, "include(\"more.conf\")\n"); /* itself */
+    assert_int_equal(settings_load(main_path, &s, &e), ST_PERM);
+    assert_non_null(strstr(e.text, "only the main file"));
+    unlink(main_path);
+    unlink(more_path);
+    rmdir(folder);
 }
 
 static void test_rows_are_sound(void **state)
@@ -101,6 +150,6 @@ static void test_rows_are_sound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_errors_name_the_place),
-                                       cmocka_unit_test(test_rows_are_sound)};
+                                       cmocka_unit_test(test_includes), cmocka_unit_test(test_rows_are_sound)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

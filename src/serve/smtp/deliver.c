@@ -253,7 +253,7 @@ static void answer_recipient(struct smtp_session *s, const struct smtp_transacti
     else if (r->status == ST_OK)
         smtp_sayf(s, SMTP_SAY_ACCEPTED, "<%.*s> %s", (int)(r->address.n > 300 ? 300 : r->address.n), r->address.p, t->id);
     else
-        smtp_say_err(s, &r->err);
+        smtp_say_mailbox_err(s, &r->err);
 }
 
 bool smtp_transaction_answer(struct smtp_session *s)

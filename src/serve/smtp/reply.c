@@ -164,8 +164,19 @@ enum smtp_say smtp_say_of(const struct err *e)
     return SMTP_SAY_TEMPORARY;
 }
 
-void smtp_say_err(struct smtp_session *s, const struct err *e)
+static void say_public(struct smtp_session *s, enum smtp_say what, const struct err *e)
+{
+    smtp_say_text(s, what, e->text[0] ? str_of(e->text) : str_of(reply_of(what)->text));
+}
+
+void smtp_say_err(struct smtp_session *s, const struct err *e) { say_public(s, smtp_say_of(e), e); }
+
+void smtp_say_mailbox_err(struct smtp_session *s, const struct err *e)
 {
     enum smtp_say what = smtp_say_of(e);
-    smtp_say_text(s, what, e->text[0] ? str_of(e->text) : str_of(reply_of(what)->text));
+    if (e->class == ST_LIMIT)
+        what = s->settings->smtp_full_is_final ? SMTP_SAY_MAILBOX_FULL_FOR_GOOD : SMTP_SAY_MAILBOX_FULL;
+    else if (e->class == ST_DENIED)
+        what = SMTP_SAY_MAILBOX_CLOSED;
+    say_public(s, what, e);
 }

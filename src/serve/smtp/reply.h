@@ -89,6 +89,8 @@ void smtp_say_line(struct smtp_session *s, enum smtp_say what, bool more, struct
 /* The reply for an error, and the saying of it with its public text. In doubt temporary. */
 enum smtp_say smtp_say_of(const struct err *e);
 void smtp_say_err(struct smtp_session *s, const struct err *e);
+/* The same for one mailbox (LMTP): what is full or closed is the mailbox, not the host. */
+void smtp_say_mailbox_err(struct smtp_session *s, const struct err *e);
 
 unsigned smtp_say_code(enum smtp_say what);
 const char *smtp_say_enhanced(enum smtp_say what);

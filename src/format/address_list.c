@@ -4,6 +4,8 @@
 #include "format/address.h"
 #include "format/header.h"
 
+enum { LITERAL_MAX = 1000, ROUTE_MAX = 2000 }; /* looking further for an end would not be linear */
+
 struct parser {
     struct arena *arena;
     struct str text;
@@ -223,8 +225,8 @@ static struct str take_domain(struct parser *p, const char *stops)
             break;
         if (p->at != before && !dot && c != '.') /* two words: the domain ended */
             break;
-        const char *close = c == '[' ? memchr(p->text.p + p->at, ']', p->text.n - p->at) : NULL;
-        size_t stop = close ? (size_t)(close - p->text.p) + 1 : atom_end(p, p->at);
+        size_t close = c == '[' ? str_find_char(str_sub(p->text, p->at, LITERAL_MAX), ']') : STR_NPOS;
+        size_t stop = close != STR_NPOS ? p->at + close + 1 : atom_end(p, p->at);
         for (; p->at < stop; p->at++)
             if (!is_blank(p->text.p[p->at]))
                 buf_add_c(&domain, p->text.p[p->at]);
@@ -238,7 +240,7 @@ static struct str take_domain(struct parser *p, const char *stops)
 static struct str take_route(struct parser *p)
 {
     size_t from = p->at, colon = from;
-    while (colon < p->text.n && p->text.p[colon] != ':' && p->text.p[colon] != '>')
+    while (colon < p->text.n && colon - from < ROUTE_MAX && p->text.p[colon] != ':' && p->text.p[colon] != '>')
         colon++;
     if (colon >= p->text.n || p->text.p[colon] != ':')
         return STR_NONE;

@@ -3,7 +3,7 @@
 #include "format/charset.h"
 #include "format/header.h"
 
-enum { PARAM_BYTES_MAX = 64 << 10, PARAM_PIECES_MAX = 100 };
+enum { PARAM_BYTES_MAX = 64 << 10, PARAM_PIECES_MAX = 100, LITERAL_MAX = 1000 };
 
 static bool is_space(int c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
@@ -55,7 +55,8 @@ struct header_token header_token_next(struct rd *r, struct str specials, struct 
     if (*r->p == '"')
         return (struct header_token){HEADER_QUOTED, take_quoted(r)};
     if (*r->p == '[') {
-        const char *close = memchr(r->p, ']', rd_left(r));
+        /* a longer one is junk, and looking for its end again and again would not be linear */
+        const char *close = memchr(r->p, ']', rd_left(r) < LITERAL_MAX ? rd_left(r) : (size_t)LITERAL_MAX);
         if (close) {
             r->p = close + 1;
             return (struct header_token){HEADER_LITERAL, {from, (size_t)(r->p - from)}};
@@ -342,21 +343,12 @@ void header_param_print(struct str name, struct str value_utf8, struct buf *out)
 
 bool header_msg_id_next(struct str *rest, struct str *id)
 {
-    while (rest->n) {
-        size_t open = str_find_char(*rest, '<');
-        if (open == STR_NPOS)
-            break;
-        struct str inside = str_from(*rest, open + 1);
-        size_t close = str_find_char(inside, '>');
-        size_t again = str_find_char(str_upto(inside, close == STR_NPOS ? inside.n : close), '<');
-        if (again != STR_NPOS) { /* "<junk <id@host>": the inner one counts */
-            *rest = str_from(inside, again);
-            continue;
-        }
-        if (close == STR_NPOS)
-            break;
-        *rest = str_from(inside, close + 1);
-        *id = str_trim(str_upto(inside, close));
+    size_t close;
+    while ((close = str_find_char(*rest, '>')) != STR_NPOS) {
+        struct str before = str_upto(*rest, close);
+        size_t open = str_rfind_char(before, '<'); /* of "<junk <id@host>" the inner one counts */
+        *rest = str_from(*rest, close + 1);
+        *id = open == STR_NPOS ? STR_NONE : str_trim(str_from(before, open + 1));
         if (id->n)
             return true;
     }

@@ -68,8 +68,8 @@ static enum imap_next copy_or_move(struct imap_session *s, struct imap_command *
     struct str name;
     struct err e = {0};
     DEFER(uidset_release) struct uidset uids = UIDSET_EMPTY;
-    if (!imap_parse_set(&c->args, &set) || !imap_parse_space(&c->args) ||
-        !imap_parse_mailbox(&c->args, &name) || !imap_parse_end(&c->args))
+    if (!imap_parse_set(&c->args, &set) || !imap_parse_space(&c->args) || !imap_parse_mailbox(&c->args, &name) ||
+        !imap_parse_end(&c->args))
         return imap_bad_args(s, c);
     if (move && s->selected.read_only)
         return imap_no(s, "READ-ONLY", "The mailbox is selected read-only");

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "serve/imap/mailbox_name.h"
 #include "serve/imap/table.h"
 
@@ -45,5 +47,7 @@ enum imap_next imap_cmd_create(struct imap_session *s, struct imap_command *c)
     if (imap_access(s, ACCESS_CREATE, 0, &e) != ST_OK ||
         mailbox_create(s->account, without_separator(name), (enum mailbox_role)roles, &id, &e) != ST_OK)
         return imap_fail(s, &e);
-    return imap_ok(s, NULL, "CREATE completed");
+    char code[40];
+    snprintf(code, sizeof code, "MAILBOXID (F%u)", id); /* RFC 8474 4.1 */
+    return imap_ok(s, code, "CREATE completed");
 }

@@ -49,7 +49,7 @@ static const struct imap_verb verbs[] = {
     {"SELECT", imap_cmd_select, AUTH, IMAP_VERB_ARGS | IMAP_VERB_NO_NEWS, NULL, "RFC 9051 6.3.2, 7162", "mailbox [(parameters)]",
      NULL, NULL},
     {"STARTTLS", imap_cmd_starttls, IMAP_NOT_AUTHENTICATED, 0, NULL, "RFC 9051 6.2.1", "begins TLS", NULL, NULL},
-    {"STATUS", imap_cmd_status, AUTH, IMAP_VERB_ARGS, "STATUS=SIZE", "RFC 9051 6.3.11", "mailbox (items)", NULL, NULL},
+    {"STATUS", imap_cmd_status, AUTH, IMAP_VERB_ARGS, "STATUS=SIZE OBJECTID", "RFC 9051 6.3.11", "mailbox (items)", NULL, NULL},
     {"STORE", imap_cmd_store, IMAP_SELECTED, IMAP_VERB_ARGS | IMAP_VERB_UID | IMAP_VERB_NO_EXPUNGE | IMAP_VERB_NEWS_BEFORE, NULL,
      "RFC 9051 6.4.6, 7162", "set [(UNCHANGEDSINCE n)] [+|-]FLAGS[.SILENT] flags", NULL, NULL},
     {"SUBSCRIBE", imap_cmd_subscribe, AUTH, IMAP_VERB_ARGS, NULL, "RFC 9051 6.3.7", "mailbox", NULL, NULL},

@@ -146,7 +146,6 @@ static bool list_visit(struct listing *l, mailbox_visit *visit, void *context)
 enum st mailbox_list(struct account *a, mailbox_visit *visit, void *context, struct err *e)
 {
     TRY(account_ready(a, e));
-    DEFER(buf_release) struct buf names = BUF_INIT(LIST_STEP * MAILBOX_NAME_MAX);
     struct listing *l = calloc(1, sizeof *l);
     struct mailbox_info *infos = calloc(LIST_STEP, sizeof *infos);
     enum st s = ST_OK;

@@ -52,6 +52,8 @@ class Postfix:
         }
         if next_hop:
             settings["relayhost"] = f"[127.0.0.1]:{next_hop}"
+        else:  # refuses what is not its own while the sender is still on the line
+            settings["smtpd_relay_restrictions"] = "permit_auth_destination, reject"
         (self.config / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
         master = pathlib.Path("/usr/share/postfix/master.cf.dist")
         lines = [line for line in master.read_text().splitlines() if line and not line.startswith(("#", "smtp      inet", " "))]

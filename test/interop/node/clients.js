@@ -15,6 +15,7 @@ async function main() {
   await client.connect();
   const lock = await client.getMailboxLock('INBOX');
   const before = client.mailbox.exists;
+  client.idle(); // ends by itself with the next command
   const arrived = new Promise((resolve) => client.once('exists', resolve));
 
   const transport = nodemailer.createTransport({

@@ -241,7 +241,7 @@ static enum st hand_over(struct smtp_session *s, struct smtp_transaction *t, str
         .recipients = t->recipients,
         .count = t->count,
     };
-    return accept_message(s->services->queue, &envelope, bytes, t->id, e);
+    return accept_message(s->services->queue, &envelope, bytes, t->accepted, e);
 }
 
 /* ---- answers ---- */
@@ -251,7 +251,7 @@ static void answer_recipient(struct smtp_session *s, const struct smtp_transacti
     if (t->verdict != SMTP_SAY_NONE)
         smtp_say(s, t->verdict);
     else if (r->status == ST_OK)
-        smtp_sayf(s, SMTP_SAY_ACCEPTED, "<%.*s> %s", (int)(r->address.n > 300 ? 300 : r->address.n), r->address.p, t->id);
+        smtp_sayf(s, SMTP_SAY_ACCEPTED, "<%.*s> %s", (int)(r->address.n > 300 ? 300 : r->address.n), r->address.p, t->accepted);
     else
         smtp_say_mailbox_err(s, &r->err);
 }
@@ -273,7 +273,7 @@ static void answer_all(struct smtp_session *s, enum smtp_say verdict, const stru
 {
     const struct smtp_transaction *t = s->transaction;
     if (verdict == SMTP_SAY_NONE)
-        smtp_sayf(s, SMTP_SAY_ACCEPTED, "Accepted as %s", t->id);
+        smtp_sayf(s, SMTP_SAY_ACCEPTED, "Accepted as %s", t->accepted);
     else if (e->class != ST_OK && e->text[0] && verdict == smtp_say_of(e))
         smtp_say_err(s, e);
     else

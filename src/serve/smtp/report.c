@@ -28,7 +28,7 @@ void smtp_report_transaction(const struct smtp_session *s, const struct smtp_tra
     const struct session_peer *peer = s->base.peer;
     bool taken = t->result == SMTP_SAY_ACCEPTED;
     metrics_one(taken ? METRIC_SMTP_MESSAGES : METRIC_SMTP_REFUSED);
-    log_event(LOG_INFO, "smtp.transaction", LOG_Z("id", t->id), LOG_UINT("session", s->base.id),
+    log_event(LOG_INFO, "smtp.transaction", LOG_Z("id", t->accepted), LOG_Z("trace", t->id), LOG_UINT("session", s->base.id),
               LOG_Z("service", s->base.class->name), LOG_Z("client", peer->address), LOG_STR("helo", smtp_helo_name(s)),
               LOG_STR("from", t->reverse_path), LOG_STR("to", first_recipient(t)), LOG_UINT("recipients", t->answer_count),
               LOG_UINT("refused", t->commands - t->answer_count), LOG_UINT("size", t->size),

@@ -161,8 +161,11 @@ static enum st compare_journal(struct fsck *f)
         return ST_OK;
     if (!fsck_found(f, "the journal has a hole or a damaged entry"))
         return ST_OK;
+    struct key from = key_u64(KEY_JOURNAL, 0), to = key_u64(KEY_JOURNAL, f->head.rec.modseq + 1);
     f->tx->rec.journal_floor = f->head.rec.modseq; /* clients resync fully */
-    return ST_OK;
+    f->tx->range_from = arena_str(&f->tx->arena, key_str(&from));
+    f->tx->range_to = arena_str(&f->tx->arena, key_str(&to));
+    return f->tx->range_to.p ? ST_OK : ERR(f->e, ST_TEMP, "Out of memory", "checking");
 }
 
 /* ---- the rest ---- */

@@ -45,10 +45,8 @@ static enum st open_store(struct core *c, struct err *e)
 
 static enum st open_queue(struct core *c, const struct core_options *options, struct err *e)
 {
-    if (options->mode == CORE_SERVE && !options->demo) {
-        struct resolver_config dns = {0};
-        TRY(resolver_open(&dns, &c->services.resolver, e));
-    }
+    if (options->mode == CORE_SERVE && !options->demo)
+        TRY(resolver_configured(&c->services.resolver, e));
     struct queue_config q = {.store = c->services.store,
                              .directory = c->services.directory,
                              .resolver = c->services.resolver,

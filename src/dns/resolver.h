@@ -56,6 +56,8 @@ enum st resolver_open(const struct resolver_config *config, struct resolver **ou
  *
  * Names without a record do not exist. ST_PERM with the number of the bad line. */
 enum st resolver_static(struct str zone, struct resolver **out, struct err *e) MUST_USE;
+/* As the settings say (dns.zone, dns.forwarders). */
+enum st resolver_configured(struct resolver **out, struct err *e) MUST_USE;
 void resolver_close(struct resolver *r); /* NULL is fine */
 
 /* name: ASCII (A-labels), with or without a dot at the end. Everything of the answer lies in the arena. */

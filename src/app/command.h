@@ -79,6 +79,7 @@ void command_help(const struct command *command, bool to_error); /* NULL: of all
 COMMAND(cmd_help);
 COMMAND(cmd_help_settings);
 COMMAND(cmd_demo);
+COMMAND(cmd_setup);
 COMMAND(cmd_serve);
 COMMAND(cmd_check);
 COMMAND(cmd_status);

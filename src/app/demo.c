@@ -98,7 +98,8 @@ static enum st write_configuration(struct demo *d, struct err *e)
     char path[CONFIG_PATH_MAX + 32];
     DEFER(buf_release) struct buf text = BUF_INIT(64 << 10);
     buf_printf(&text,
-               "# Written by `postrider demo` at each start.\n\nglobal {\n  hostname = \"%s\"\n  directory = \"%s\"\n  user = \"\"\n  engine = "
+               "# Written by `postrider demo` at each start.\n\nglobal {\n  hostname = \"%s\"\n  directory = \"%s\"\n  user = "
+               "\"\"\n  engine = "
                "\"%s\"\n}\n\n"
                "certificate \"%s\" {\n  chain = \"%s/tls/chain.pem\"\n  key = \"%s/tls/key.pem\"\n}\n",
                d->hostname, d->dir, d->engine, d->hostname, d->dir, d->dir);

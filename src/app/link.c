@@ -12,6 +12,7 @@
 #include "app/admin.h"
 #include "app/config.h"
 #include "app/core.h"
+#include "rt/log.h"
 
 enum { LINK_READ = 64 << 10, LINK_IN_MAX = 256 << 20, SAID_WAIT_MS = 200 };
 
@@ -54,6 +55,7 @@ static void pump(struct link *l, enum session_event event);
 static enum st open_here(struct link *l, struct err *e)
 {
     struct core_options options = {.mode = CORE_OFFLINE};
+    log_level_set(LOG_WARN); /* what opening has to tell is for servers */
     TRY(core_open(&l->config, &options, &l->core, e));
     l->imap = (struct serve_context){.services = core_services(l->core), .profile = SERVE_IMAP};
     l->context = (struct admin_context){.services = core_services(l->core),

@@ -73,6 +73,11 @@ static const struct command_option fsck_options[] = {
     {"blobs", NULL, "read every message and compare its digest"},
     {0},
 };
+static const struct command_option setup_options[] = {
+    {"data", "DIR", "where mail is kept; default /var/lib/postrider"},
+    {"password-stdin", NULL, "read the account's password from standard input, one line"},
+    {0},
+};
 static const struct command_option settings_options[] = {{"markdown", NULL, "as a Markdown table"}, {0}};
 
 const struct command_option command_common[] = {
@@ -90,6 +95,9 @@ const struct command command_table[] = {
      "sender. With --json one line of JSON is printed when everything is ready."},
     {"serve", "", 0, 0, "Runs the server of the configuration", serve_options, cmd_serve,
      "SIGTERM stops it, SIGHUP reads configuration and certificates again."},
+    {"setup", "HOST ADDRESS", 2, 2, "Writes a configuration for production and tells what to publish", setup_options, cmd_setup,
+     "HOST is this machine's name as the world looks it up, ADDRESS the first account; its domain becomes the default one.\n"
+     "Nothing that exists is overwritten."},
     {"check", "", 0, 0, "Checks the configuration", NULL, cmd_check, NULL},
     {"status", "", 0, 0, "Shows how the server is; exit code 3 if none runs", NULL, cmd_status, NULL},
     {"reload", "", 0, 0, "Has the server read configuration and certificates again", NULL, cmd_reload, NULL},

@@ -16,6 +16,7 @@ enum {
     STAGGER_MS = 250, /* RFC 8305 5 */
     AT_ONCE_MAX = 8,
     ADDRESSES_MAX = 64,
+    LOOK_MS = 200, /* how often a connect looks whether it shall stop */
     IN_BYTES = 16 << 10,
     OUT_BYTES = 64 << 10,
 };
@@ -65,6 +66,7 @@ struct race {
     size_t index[AT_ONCE_MAX];
     nfds_t n;
     int last_errno;
+    const atomic_bool *stop; /* may be NULL */
 };
 
 static void race_drop(struct race *r, nfds_t i)
@@ -125,9 +127,12 @@ static int race_run(struct race *r, int64_t end, size_t *which)
         int64_t now = clock_mono_ms();
         while ((r->n == 0 || now >= next_start) && race_start(r))
             next_start = now + STAGGER_MS;
-        if ((r->n == 0 && r->next >= r->count) || now >= end)
+        bool stopped = r->stop && atomic_load(r->stop);
+        if ((r->n == 0 && r->next >= r->count) || now >= end || stopped)
             break;
         int64_t wait = end - now;
+        if (r->stop && wait > LOOK_MS)
+            wait = LOOK_MS;
         if (r->next < r->count && next_start - now < wait)
             wait = next_start > now ? next_start - now : 0;
         if (poll(r->running, r->n, (int)wait) > 0)
@@ -158,7 +163,14 @@ static struct stream *stream_of(int fd)
 enum st stream_connect(const struct stream_address *list, size_t count, unsigned timeout_ms, struct stream **out, size_t *which,
                        struct err *e)
 {
-    struct race r = {.list = list, .count = count < ADDRESSES_MAX ? count : ADDRESSES_MAX, .last_errno = EADDRNOTAVAIL};
+    return stream_connect_unless(list, count, timeout_ms, NULL, out, which, e);
+}
+
+enum st stream_connect_unless(const struct stream_address *list, size_t count, unsigned timeout_ms, const atomic_bool *stop,
+                              struct stream **out, size_t *which, struct err *e)
+{
+    struct race r = {
+        .list = list, .count = count < ADDRESSES_MAX ? count : ADDRESSES_MAX, .last_errno = EADDRNOTAVAIL, .stop = stop};
     int fd = race_run(&r, clock_mono_ms() + timeout_ms, which);
     ENSURE(fd >= 0, e, ST_TEMP, "connecting failed: %s", strerror(r.last_errno));
     *out = stream_of(fd);

@@ -6,6 +6,7 @@
 #ifndef NET_CONNECT_H
 #define NET_CONNECT_H
 
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "base/buf.h"
@@ -26,6 +27,9 @@ void stream_address_print(const struct stream_address *a, char out[64]); /* with
  * ones still may answer (RFC 8305). *which: its index. All within timeout_ms. */
 enum st stream_connect(const struct stream_address *list, size_t count, unsigned timeout_ms, struct stream **out, size_t *which,
                        struct err *e) MUST_USE;
+/* The same, given up within a moment after *stop became true. */
+enum st stream_connect_unless(const struct stream_address *list, size_t count, unsigned timeout_ms, const atomic_bool *stop,
+                              struct stream **out, size_t *which, struct err *e) MUST_USE;
 /* Every operation on it fails from now on, also one that waits. The only call that another thread may make, while the stream lives. */
 void stream_break(struct stream *s);
 void stream_close(struct stream *s); /* says goodbye to TLS without waiting; NULL is fine */

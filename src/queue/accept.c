@@ -6,6 +6,7 @@
 #include "format/trace.h"
 #include "queue/local.h"
 #include "queue/queue_internal.h"
+#include "queue/report.h"
 #include "queue/transport.h"
 #include "rt/clock.h"
 #include "rt/log.h"
@@ -260,7 +261,7 @@ static enum st make_entries(struct accepting *a, struct target **sorted, struct 
 {
     struct target **queued = ARENA_ARRAY(&a->arena, a->queued, struct target *);
     list->records = ARENA_ARRAY(&a->arena, a->queued, struct record);
-    list->changes = ARENA_ARRAY(&a->arena, a->queued, struct shard_change);
+    list->changes = ARENA_ARRAY(&a->arena, a->queued + 1, struct shard_change);
     list->first = ARENA_ARRAY(&a->arena, a->queued, struct target *);
     ENSURE(queued && list->records && list->changes && list->first, e, ST_LIMIT, "Too many recipients");
     size_t n = 0;
@@ -278,12 +279,55 @@ static enum st make_entries(struct accepting *a, struct target **sorted, struct 
     return ST_OK;
 }
 
+/* RFC 3461 5.2.7.3 (c): an alias with several targets answers a wish for success reports itself. */
+static enum st report_expansion(struct accepting *a, struct report *out, bool *made, struct err *e)
+{
+    struct record_recipient *recipients = ARENA_ARRAY(&a->arena, a->envelope->count, struct record_recipient);
+    int *actions = ARENA_ARRAY(&a->arena, a->envelope->count, int);
+    size_t n = 0;
+    *made = false;
+    ENSURE(recipients && actions, e, ST_LIMIT, "Too many recipients");
+    for (size_t i = 0; i < a->envelope->count && n < RECORD_RECIPIENTS_MAX; i++) {
+        const struct accept_recipient *r = &a->envelope->recipients[i];
+        if (r->status != ST_OK || r->route.kind != DIRECTORY_LOCAL || r->route.count < 2 || !(r->notify & ACCEPT_NOTIFY_SUCCESS))
+            continue;
+        actions[n] = DSN_EXPANDED;
+        recipients[n++] = (struct record_recipient){.address = r->address, .orcpt = r->orcpt, .notify = ACCEPT_NOTIFY_SUCCESS};
+    }
+    if (n == 0)
+        return ST_OK;
+    struct attempt attempt = {.q = a->q, .slot = a->slot, .id = a->id, .bytes = a->plain};
+    attempt.record = (struct record){.reverse_path = a->envelope->reverse_path,
+                                     .envid = a->envelope->envid,
+                                     .smtputf8 = a->envelope->smtputf8,
+                                     .size = a->plain.n,
+                                     .arrived_ms = a->now_ms,
+                                     .recipients = recipients,
+                                     .count = n};
+    return report_build(out, &attempt, recipients, actions, 1u << DSN_EXPANDED, made, e);
+}
+
+static enum st commit_with_report(struct accepting *a, struct entries *list, struct report *report, struct err *e)
+{
+    bool reported;
+    TRY(report_expansion(a, report, &reported, e));
+    struct shard_blob blobs[2] = {{list->changes[0].blob, a->full.n ? a->full : a->plain}, report->blob};
+    if (reported)
+        list->changes[list->count] = report->change;
+    struct shard_op op = {.changes = list->changes, .count = list->count + reported, .blobs = blobs, .blob_count = 1u + reported};
+    TRY(shard_commit(a->slot->shard, &op, e));
+    if (reported)
+        queue_offer(a->q, a->slot, &(struct shard_due){report->change.due_ms, report->change.id}, report->change.domain);
+    return ST_OK;
+}
+
 static enum st commit_entries(struct accepting *a, struct entries *list, struct err *e)
 {
+    struct report report = {0};
     ENSURE(a->slot, e, ST_TEMP, "The queue is not available now");
-    struct shard_blob blob = {list->changes[0].blob, a->full.n ? a->full : a->plain};
-    struct shard_op op = {.changes = list->changes, .count = list->count, .blobs = &blob, .blob_count = 1};
-    TRY(shard_commit(a->slot->shard, &op, e));
+    enum st st = commit_with_report(a, list, &report, e);
+    report_release(&report);
+    TRY(st);
     atomic_fetch_add(&a->q->counters.accepted, list->count);
     for (size_t i = 0; i < list->count; i++)
         queue_offer(a->q, a->slot, &(struct shard_due){list->changes[i].due_ms, list->changes[i].id}, list->changes[i].domain);

@@ -93,6 +93,10 @@ void attempt_set_all(struct attempt *a, enum attempt_result result, struct str s
 
 enum st attempt_read(struct attempt *a, uint64_t offset, size_t length, struct buf *out, struct err *e)
 {
+    if (a->bytes.p) {
+        buf_add(out, str_sub(a->bytes, offset, length));
+        return buf_ok(out) ? ST_OK : ERR(e, ST_TEMP, "Out of memory", "reading a message");
+    }
     return kv_blob_read(a->q->kv, &a->record.blob, a->record.skip + offset, length, out, e);
 }
 

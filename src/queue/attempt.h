@@ -28,6 +28,7 @@ struct attempt {
     struct window_slot *slot;
     struct queue_id id;
     struct arena arena;
+    struct str bytes; /* the message, if it is at hand; otherwise it is read from its blob */
     struct buf value; /* the stored record, which `record` views */
     struct record record;
     struct record_recipient *draft;  /* of settling: the recipients as they shall be written */

@@ -36,9 +36,10 @@ static void test_mixed(void **state)
     (void)state;
     struct testing t;
     testing_open(&t, false, false);
-    assert_int_equal(
-        testing_accept(&t, "a@remote.test", "carolyn@xyz.com elinor@abcd.com ok@other.test ok2@other.test ok@third.test", MESSAGE, true, NULL),
-        ST_OK);
+    assert_int_equal(testing_accept(&t, "a@remote.test",
+                                    "carolyn@xyz.com elinor@abcd.com ok@other.test ok2@other.test ok@third.test", MESSAGE, true,
+                                    NULL),
+                     ST_OK);
     assert_int_equal(testing_look(&t, t.carolyn, "INBOX").count, 1);
     assert_int_equal(testing_look(&t, t.elinor, "INBOX").count, 1);
     assert_int_equal(testing_entries(&t), 2); /* the local ones are settled already */
@@ -55,7 +56,8 @@ static void test_retry(void **state)
     (void)state;
     struct testing t;
     testing_open(&t, false, false);
-    assert_int_equal(testing_accept(&t, "elinor@abcd.com", "temp3@remote.test ok@remote.test perm@remote.test", MESSAGE, true, NULL), ST_OK);
+    assert_int_equal(
+        testing_accept(&t, "elinor@abcd.com", "temp3@remote.test ok@remote.test perm@remote.test", MESSAGE, true, NULL), ST_OK);
     testing_run(&t, 3);
     assert_int_equal(testing_count(buf_str(&fake.sent), "temp3@remote.test|"), 1);
     assert_int_equal(testing_count(buf_str(&fake.sent), "|"), 2);

@@ -1,5 +1,5 @@
-/* A queue on a store with accounts elinor@abcd.com and carolyn@xyz.com, a fake transport that does what a script says, on simulated time.
- * For the tests of this layer (*_simtest.c). */
+/* A queue on a store with accounts elinor@abcd.com and carolyn@xyz.com, a fake transport that does what a script says, on simulated
+ * time. For the tests of this layer (*_simtest.c). */
 #ifndef QUEUE_TESTING_H
 #define QUEUE_TESTING_H
 
@@ -27,8 +27,8 @@
             fail_msg("%s: %s: %s (%s)", #call, st_name(ok_st_), (e)->text, (e)->detail);                                           \
     } while (0)
 
-/* What the fake host does with a recipient: by the local-part of its address. "ok", "norelay" (no DSN there), "temp", "perm"; a digit
- * behind "temp" is how many times. */
+/* What the fake host does with a recipient: by the local-part of its address. "ok", "norelay" (no DSN there), "temp", "perm"; a
+ * digit behind "temp" is how many times. */
 struct fake {
     unsigned opens, transactions;
     bool refuse;          /* no connection */
@@ -53,9 +53,8 @@ static bool fake_open(struct queue *q, struct str destination, struct transport 
     (void)destination;
     fake.opens++;
     if (fake.refuse || fake.refuse_for_good) {
-        *why = (struct transport_failure){.result = fake.refuse ? ATTEMPT_TEMP : ATTEMPT_PERM,
-                                          .status = "4.4.1 nobody at home",
-                                          .host = "mx.remote.test"};
+        *why = (struct transport_failure){
+            .result = fake.refuse ? ATTEMPT_TEMP : ATTEMPT_PERM, .status = "4.4.1 nobody at home", .host = "mx.remote.test"};
         return false;
     }
     struct fake_link *l = calloc(1, sizeof *l);
@@ -134,8 +133,7 @@ static inline void testing_open_queue(struct testing *t)
 static inline account_id testing_account(struct testing *t, const char *address)
 {
     account_id id;
-    struct directory_account account = {
-        .address = str_of(address), .quota_bytes = UINT64_MAX, .quota_messages = UINT64_MAX};
+    struct directory_account account = {.address = str_of(address), .quota_bytes = UINT64_MAX, .quota_messages = UINT64_MAX};
     OK(&t->err, directory_account_add(t->directory, t->store, &account, &id, &t->err));
     return id;
 }
@@ -159,7 +157,8 @@ static inline void testing_open(struct testing *t, bool fault, bool split)
     if (fault)
         OK(&t->err, kv_fault_new(&t->kv, split, &t->kv, &t->err));
     testing_open_store(t);
-    OK(&t->err, directory_domain_put(t->directory, &(struct directory_domain){.name = STR("abcd.com"), .is_default = true}, &t->err));
+    OK(&t->err,
+       directory_domain_put(t->directory, &(struct directory_domain){.name = STR("abcd.com"), .is_default = true}, &t->err));
     OK(&t->err, directory_domain_put(t->directory, &(struct directory_domain){.name = STR("xyz.com")}, &t->err));
     t->elinor = testing_account(t, "elinor@abcd.com");
     t->carolyn = testing_account(t, "carolyn@xyz.com");
@@ -205,8 +204,7 @@ static inline enum st testing_accept(struct testing *t, const char *from, const 
         OK(&t->err, directory_resolve(t->directory, list[n].address, &t->arena, &list[n].route, &t->err));
         n++;
     }
-    struct accept_envelope envelope = {
-        .reverse_path = str_of(from), .require_all = require_all, .recipients = list, .count = n};
+    struct accept_envelope envelope = {.reverse_path = str_of(from), .require_all = require_all, .recipients = list, .count = n};
     return accept_message(t->queue, &envelope, str_of(bytes), id, &t->err);
 }
 

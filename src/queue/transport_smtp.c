@@ -146,7 +146,7 @@ static bool dial(struct smtp_link *l, const struct route_target *target, enum tl
         failure(why, ATTEMPT_TEMP, false, "4.4.4 bad address", l->host);
         return false;
     }
-    if (stream_connect(&address, 1, l->connect_ms, &l->stream, &which, &e) != ST_OK) {
+    if (stream_connect_unless(&address, 1, l->connect_ms, &l->q->breaking, &l->stream, &which, &e) != ST_OK) {
         snprintf(text, sizeof text, "4.4.1 %s: %.150s", l->target, e.text);
         failure(why, ATTEMPT_TEMP, false, text, l->host);
         l->stream = NULL;

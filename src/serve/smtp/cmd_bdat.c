@@ -36,6 +36,9 @@ enum smtp_next smtp_cmd_bdat(struct smtp_session *s, struct str arg)
     s->chunk = chunk;
     if (s->chunk.verdict == (int)SMTP_SAY_NONE && s->transaction->transfer == SMTP_TRANSFER_NONE)
         smtp_transaction_receive(s, SMTP_TRANSFER_BDAT);
+    struct smtp_transaction *t = s->transaction;
+    if (s->chunk.verdict == (int)SMTP_SAY_NONE && t->verdict == SMTP_SAY_NONE && s->chunk.left > smtp_size_max(s) - t->size)
+        t->verdict = SMTP_SAY_TOO_BIG; /* told when the chunk has come (RFC 3030 2) */
     smtp_session_chunk(s);
     return s->state == SMTP_CLOSED ? SMTP_NEXT_CLOSE : SMTP_NEXT_COMMAND;
 }

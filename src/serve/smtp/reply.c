@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "serve/smtp/transaction.h"
 
 enum { TEXT_MAX = 480 }; /* of one reply line: 512 with code, enhanced code and CRLF */
 
@@ -110,6 +111,19 @@ void smtp_say_line(struct smtp_session *s, enum smtp_say what, bool more, struct
     buf_add(s->out, STR("\r\n"));
 }
 
+/* RFC 6531 3.7.4.1: UTF-8 in replies only where the client asked for it. */
+static void add_text(struct smtp_session *s, struct str text)
+{
+    const struct smtp_transaction *t = s->transaction;
+    text = str_upto(text, TEXT_MAX);
+    if (str_is_ascii(text) || (t && (t->mail.given & SMTP_PARAM_SMTPUTF8) && str_is_utf8(text))) {
+        buf_add(s->out, text);
+        return;
+    }
+    for (size_t i = 0; i < text.n; i++)
+        buf_add_c(s->out, (unsigned char)text.p[i] < 0x80 ? text.p[i] : '?');
+}
+
 void smtp_say_text(struct smtp_session *s, enum smtp_say what, struct str text)
 {
     const struct reply *r = reply_of(what);
@@ -121,7 +135,7 @@ void smtp_say_text(struct smtp_session *s, enum smtp_say what, struct str text)
         buf_add_z(s->out, r->enhanced);
         buf_add_c(s->out, ' ');
     }
-    buf_add(s->out, str_upto(text, TEXT_MAX));
+    add_text(s, text);
     buf_add(s->out, STR("\r\n"));
     if (r->code[0] >= '4')
         s->errors++;

@@ -222,15 +222,23 @@ static size_t take_chunk(struct smtp_session *s, struct str in)
     return piece.n;
 }
 
+/* Why the bytes of the chunk are not wanted; SMTP_SAY_NONE: they are. */
+static enum smtp_say chunk_unwanted(const struct smtp_session *s)
+{
+    if (s->chunk.verdict != SMTP_SAY_NONE || !s->transaction)
+        return (enum smtp_say)s->chunk.verdict;
+    return s->transaction->verdict;
+}
+
 void smtp_session_chunk(struct smtp_session *s)
 {
-    if (s->chunk.verdict != SMTP_SAY_NONE && s->chunk.left > smtp_size_max(s) + SESSION_INPUT_MAX) {
-        close_with(s, (enum smtp_say)s->chunk.verdict); /* more than will be read in vain */
-    } else if (s->chunk.left == 0) {
+    enum smtp_say unwanted = chunk_unwanted(s);
+    if (unwanted != SMTP_SAY_NONE && s->chunk.left > smtp_size_max(s) + SESSION_INPUT_MAX)
+        close_with(s, unwanted); /* more than will be read in vain */
+    else if (s->chunk.left == 0)
         chunk_end(s);
-    } else {
+    else
         s->state = SMTP_CHUNK;
-    }
 }
 
 /* ---- step ---- */
@@ -256,7 +264,10 @@ static void event_take(struct smtp_session *s, enum session_event event)
         close_with(s, SMTP_SAY_TIMEOUT);
         break;
     case SESSION_EV_STOPPING:
-        close_with(s, SMTP_SAY_STOPPING); /* RFC 5321 3.8 */
+        if (s->state == SMTP_ANSWERS)
+            s->stopping = true; /* what was taken is told before */
+        else
+            close_with(s, SMTP_SAY_STOPPING); /* RFC 5321 3.8 */
         break;
     case SESSION_EV_EOF:
         s->eof = true;
@@ -317,6 +328,8 @@ static enum session_outcome run(struct smtp_session *s, struct session_io *io)
         if (s->state == SMTP_ANSWERS) {
             if (!smtp_transaction_answer(s))
                 return SESSION_OUTPUT;
+            if (s->stopping)
+                close_with(s, SMTP_SAY_STOPPING);
             continue;
         }
         struct str in = str_from(io->in, io->used);

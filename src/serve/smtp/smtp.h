@@ -57,6 +57,7 @@ struct smtp_session {
     enum serve_profile profile;
     bool tls_available;
     bool eof;       /* the peer sends nothing more */
+    bool stopping;  /* close when the answers are written */
     bool skip_line; /* a line was too long: thrown away up to its end */
     bool extended;  /* EHLO or LHLO, not HELO */
     bool authenticated;

@@ -263,7 +263,8 @@ static bool interpret(struct imap_session *s, struct imap_list *args)
         if (!copy)
             return false;
         if (str_starts_nocase(p, STR("INBOX")) && (p.n == 5 || p.p[5] == '/' || p.p[5] == '%' || p.p[5] == '*'))
-            memcpy(copy, "INBOX", 5);
+            for (size_t k = 0; k < 5; k++)
+                copy[k] = ascii_upper(copy[k]);
         args->patterns[i] = (struct str){copy, p.n};
     }
     return true;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "rt/random.h"
+#include "rt/waiting.h"
 
 /* Without the "{SCHEME}" that other servers put in front. */
 static struct str bare(struct str hash)
@@ -42,8 +43,10 @@ enum st password_hash(struct str password, struct buf *out, struct err *e)
     struct crypt_data *work = calloc(1, sizeof *work);
     random_bytes(random, sizeof random);
     const char *hash = NULL;
+    waiting_begin();
     if (work && crypt_gensalt_rn("$y$", 0, random, sizeof random, setting, sizeof setting))
         hash = crypt_r(z, setting, work);
+    waiting_end();
     OPENSSL_cleanse(z, sizeof z);
     enum st s = hash && hash[0] != '*' ? ST_OK : ERR_PUBLIC(e, ST_TEMP, "the password could not be hashed");
     if (s == ST_OK)
@@ -73,12 +76,14 @@ bool password_verify(struct str hash, struct str password)
     hash = bare(hash);
     if (!to_z(hash, h, sizeof h) || !to_z(password, p, sizeof p))
         return false;
+    waiting_begin(); /* it computes for long: others shall go on */
     if (str_starts(hash, STR("$argon2id$")))
         ok = argon2id_verify(h, p, password.n) == ARGON2_OK;
     else if (is_argon2(hash))
         ok = argon2i_verify(h, p, password.n) == ARGON2_OK;
     else if (is_crypt(hash))
         ok = verify_crypt(h, p);
+    waiting_end();
     OPENSSL_cleanse(p, sizeof p);
     return ok;
 }

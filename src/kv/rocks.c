@@ -11,6 +11,7 @@
 
 #include "kv/rocks_key.h"
 #include "rt/clock.h"
+#include "rt/waiting.h"
 
 enum {
     REOPEN_AFTER_MS = 15000, /* RocksDB tries by itself every 5 s when a disk was full */
@@ -390,7 +391,9 @@ enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, str
     size_t bytes = 0;
     rocksdb_writebatch_data(batch, &bytes);
     atomic_fetch_add_explicit(&r->written_since_check, bytes, memory_order_relaxed);
+    waiting_begin();
     rocksdb_write(r->db, sync ? r->write_sync : r->write_nosync, batch, &error);
+    waiting_end();
     if (!error) {
         if (atomic_load_explicit(&r->failing_since_ms, memory_order_relaxed))
             atomic_store(&r->failing_since_ms, 0);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/str.h"
@@ -15,7 +16,7 @@ struct client {
 };
 
 struct clients {
-    unsigned max_each;
+    atomic_uint max_each;
     pthread_mutex_t lock;
     struct client *buckets[BUCKETS];
 };
@@ -29,6 +30,8 @@ struct clients *clients_new(unsigned max_each)
     pthread_mutex_init(&c->lock, NULL);
     return c;
 }
+
+void clients_limit(struct clients *c, unsigned max_each) { c->max_each = max_each; }
 
 void clients_free(struct clients *c)
 {

@@ -7,7 +7,8 @@
 
 struct clients;
 
-struct clients *clients_new(unsigned max_each); /* NULL without memory */
+struct clients *clients_new(unsigned max_each);           /* NULL without memory */
+void clients_limit(struct clients *c, unsigned max_each); /* from now on */
 void clients_free(struct clients *c);
 /* One more for this textual address: false if it has its fill (then nothing is counted). */
 bool clients_enter(struct clients *c, const char *address);

@@ -16,9 +16,14 @@
 
 enum {
     STACK_BYTES = 512 << 10,
-    TICK_MS = 200,
-    EVENTS_AT_ONCE = 1, /* a thread that took two connections would let the second wait for the first */
+    DEADLINES_MS = 200, /* between two looks at the deadlines */
+    TICK_MS = 50,       /* between two looks at the threads */
+    TICK_BUSY_MS = 5,   /* the same while all of them work */
+    RUNNING_MIN = 4,    /* threads that work at the same time at least */
+    REFUSALS_MAX = 64,  /* connections beyond the limit that are being refused */
 };
+
+enum { SILENCE_MS = 300000 }; /* until a session sets its own timeout */
 
 /* epoll data: listeners and the bell have numbers that no connection has */
 #define EPOLL_BELL     UINT64_MAX
@@ -28,6 +33,7 @@ void host_config_load(struct host_config *out)
 {
     const struct settings *s = settings_current();
     *out = (struct host_config){.threads = (unsigned)s->net_threads,
+                                .running = (unsigned)s->net_threads_running,
                                 .connections = (unsigned)s->net_connections,
                                 .connections_per_client = (unsigned)s->net_connections_per_client,
                                 .write_timeout_ms = (unsigned)s->net_write_timeout_ms,
@@ -94,7 +100,7 @@ static void wake_conn(struct session_waker *w)
 
 struct conn *host_conn_new(struct host *h, const struct host_listener *l, int fd)
 {
-    struct conn *c = atomic_fetch_add(&h->open, 1) < h->config.connections ? slot_take(h) : NULL;
+    struct conn *c = atomic_fetch_add(&h->open, 1) < h->limit.connections + REFUSALS_MAX ? slot_take(h) : NULL;
     if (!c) {
         atomic_fetch_sub(&h->open, 1);
         return NULL;
@@ -106,8 +112,9 @@ struct conn *host_conn_new(struct host *h, const struct host_listener *l, int fd
     c->phase = CONN_SESSION;
     c->outcome = SESSION_INPUT;
     c->armed_once = c->saw_eof = c->told_stop = c->counted = false;
-    c->timeout_ms = c->news = 0;
-    c->lingered = 0;
+    c->timeout_ms = SILENCE_MS;
+    c->news = 0;
+    c->lingered = c->out_at = 0;
     c->session = NULL;
     c->ssl = NULL;
     c->in = BUF_INIT(SESSION_INPUT_MAX);
@@ -115,8 +122,16 @@ struct conn *host_conn_new(struct host *h, const struct host_listener *l, int fd
     c->peer = (struct session_peer){0};
     c->deadline_ms = INT64_MAX;
     atomic_fetch_or(&c->state, CONN_LIVE | CONN_RUNNING); /* from here on others see it */
+    atomic_fetch_add(&h->listener_open[l - h->listeners], 1);
     metrics_add(METRIC_CONNECTIONS_OPEN, 1);
     return c;
+}
+
+bool host_is_full(const struct conn *c)
+{
+    const struct host *h = c->host;
+    unsigned here = c->listener->connections;
+    return h->open > h->limit.connections || (here && h->listener_open[c->listener - h->listeners] > here);
 }
 
 void host_conn_free(struct conn *c)
@@ -135,6 +150,7 @@ void host_conn_free(struct conn *c)
         clients_leave(h->clients, c->peer.address);
     c->deadline_ms = INT64_MAX;
     uint64_t generation = atomic_load(&c->state) / CONN_GENERATION;
+    atomic_fetch_sub(&h->listener_open[c->listener - h->listeners], 1);
     atomic_store(&c->state, (generation + 1) * CONN_GENERATION);
     slot_give(h, c);
     atomic_fetch_sub(&h->open, 1);
@@ -238,49 +254,96 @@ static void accept_one(struct worker *w, const struct host_listener *l)
     close(fd);
 }
 
+/* Waits for one event and works it off: a thread that took two connections would let the second wait for the first. */
+static void one_event(struct worker *w, bool *ending)
+{
+    struct host *h = w->host;
+    struct epoll_event e;
+    places_polling(&h->places);
+    int n = epoll_wait(h->epoll, &e, 1, -1);
+    places_polled(&h->places, n == 1);
+    if (n != 1)
+        return;
+    if (e.data.u64 == EPOLL_BELL) {
+        struct conn *c = ready_take(h, ending);
+        if (c)
+            conn_run(w, c);
+    } else if (e.data.u64 & EPOLL_LISTENER) {
+        accept_one(w, &h->listeners[e.data.u64 & ~EPOLL_LISTENER]);
+    } else {
+        take_event(w, e.data.u64);
+    }
+}
+
+static void worker_waits(struct waiting_pool *p) { places_waiting(&((struct worker *)p)->host->places); }
+static void worker_goes_on(struct waiting_pool *p) { places_waited(&((struct worker *)p)->host->places); }
+
 static void *worker_main(void *context)
 {
     struct worker *w = context;
-    struct host *h = w->host;
-    for (bool ending = false; !ending;) {
-        struct epoll_event e[EVENTS_AT_ONCE];
-        int n = epoll_wait(h->epoll, e, EVENTS_AT_ONCE, -1);
-        for (int i = 0; i < n; i++) {
-            if (e[i].data.u64 == EPOLL_BELL) {
-                struct conn *c = ready_take(h, &ending);
-                if (c)
-                    conn_run(w, c);
-            } else if (e[i].data.u64 & EPOLL_LISTENER) {
-                accept_one(w, &h->listeners[e[i].data.u64 & ~EPOLL_LISTENER]);
-            } else {
-                take_event(w, e[i].data.u64);
-            }
-        }
+    struct places *places = &w->host->places;
+    waiting_join(&w->waiting);
+    bool ending = !places_enter(places);
+    while (!ending) {
+        one_event(w, &ending);
+        if (!ending && !places_again(places))
+            ending = true;
     }
+    places_leave(places);
+    waiting_join(NULL);
     return NULL;
 }
 
-/* Looks at all deadlines a few times a second: cheaper than a wheel that each park and each wake-up has to lock. */
+static void look_at_deadlines(struct host *h, int64_t now)
+{
+    uint32_t slots = atomic_load_explicit(&h->slots, memory_order_acquire);
+    for (uint32_t i = 0; i < slots; i++) {
+        struct conn *c = host_conn(h, i);
+        uint64_t state = atomic_load_explicit(&c->state, memory_order_relaxed);
+        if (atomic_load_explicit(&c->deadline_ms, memory_order_relaxed) > now || (state & CONN_RUNNING))
+            continue;
+        if (host_own(c, state / CONN_GENERATION, CONN_TIMEOUT))
+            host_ready(c);
+    }
+}
+
+/* Looks at all deadlines a few times a second, which is cheaper than a wheel that each park and each wake-up has to lock; and at
+ * the threads. */
 static void *ticker_main(void *context)
 {
     struct host *h = context;
+    int64_t next = 0;
     while (h->ticking) {
-        clock_sleep_ms(TICK_MS);
+        bool busy = places_look(&h->places);
         int64_t now = clock_mono_ms();
-        uint32_t slots = atomic_load_explicit(&h->slots, memory_order_acquire);
-        for (uint32_t i = 0; i < slots; i++) {
-            struct conn *c = host_conn(h, i);
-            uint64_t state = atomic_load_explicit(&c->state, memory_order_relaxed);
-            if (atomic_load_explicit(&c->deadline_ms, memory_order_relaxed) > now || (state & CONN_RUNNING))
-                continue;
-            if (host_own(c, state / CONN_GENERATION, CONN_TIMEOUT))
-                host_ready(c);
+        if (now >= next) {
+            look_at_deadlines(h, now);
+            next = now + DEADLINES_MS;
         }
+        clock_sleep_ms(busy ? TICK_BUSY_MS : TICK_MS);
     }
     return NULL;
 }
 
 /* ---- life ---- */
+
+void host_limits(struct host *h, const struct host_config *config)
+{
+    h->limit.connections = config->connections;
+    h->limit.write_timeout_ms = config->write_timeout_ms;
+    h->limit.tls_timeout_ms = config->tls_timeout_ms;
+    if (h->clients)
+        clients_limit(h->clients, config->connections_per_client);
+}
+
+static unsigned running_of(const struct host_config *config)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned most = config->running ? config->running : (unsigned)(processors > 1 ? processors : 1) * 2;
+    if (most < RUNNING_MIN && !config->running)
+        most = RUNNING_MIN;
+    return most < config->threads ? most : config->threads;
+}
 
 enum st host_new(const struct host_config *config, struct host **out, struct err *e)
 {
@@ -290,6 +353,8 @@ enum st host_new(const struct host_config *config, struct host **out, struct err
     h->epoll = epoll_create1(EPOLL_CLOEXEC);
     h->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     h->clients = clients_new(config->connections_per_client);
+    host_limits(h, config);
+    places_init(&h->places, running_of(config));
     pthread_mutex_init(&h->ready_lock, NULL);
     pthread_mutex_init(&h->slot_lock, NULL);
     struct epoll_event bell = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = EPOLL_BELL};
@@ -327,6 +392,7 @@ static bool start_worker(struct host *h)
     struct worker *w = malloc(sizeof *w); /* not zeroed: the pages of its buffer come with their first use */
     if (!w)
         return false;
+    w->waiting = (struct waiting_pool){worker_waits, worker_goes_on};
     w->host = h;
     w->out = BUF_INIT(SESSION_OUTPUT_MAX);
     if (!start_thread(&w->thread, worker_main, w)) {
@@ -386,6 +452,7 @@ static void stop_threads(struct host *h)
     ssize_t n = write(h->bell, &one, sizeof one);
     (void)n;
     pthread_mutex_unlock(&h->ready_lock);
+    places_end(&h->places);
     /* EPOLLEXCLUSIVE wakes at least one thread at a time; the bell stays rung, so each finds it when it looks again */
     for (unsigned i = 0; i < h->worker_count; i++) {
         pthread_join(h->workers[i]->thread, NULL);
@@ -426,9 +493,13 @@ void host_free(struct host *h)
         close(h->epoll);
     if (h->bell >= 0)
         close(h->bell);
+    places_release(&h->places);
     pthread_mutex_destroy(&h->ready_lock);
     pthread_mutex_destroy(&h->slot_lock);
     free(h);
 }
 
-void host_stats(struct host *h, struct host_stats *out) { *out = (struct host_stats){h->open, h->accepted, h->refused, h->steps}; }
+void host_stats(struct host *h, struct host_stats *out)
+{
+    *out = (struct host_stats){h->open, h->accepted, h->refused, h->steps, h->places.waiting};
+}

@@ -17,7 +17,6 @@ enum {
     ROUNDS_MAX = 16,        /* steps before others get their turn */
     LINGER_MS = 2000,       /* for the peer to take our last words */
     LINGER_BYTES = 1 << 20, /* what it may still send meanwhile */
-    OUT_KEEP_BYTES = 64 << 10,
 };
 
 /* What to do with the connection after a round. */
@@ -125,10 +124,7 @@ static enum next send_output(struct worker *w, struct conn *c)
         buf_add(&c->out, str_from(bytes, sent));
         next = buf_ok(&c->out) ? (result == WIRE_WAIT_READ ? NEXT_READ : NEXT_WRITE) : NEXT_CLOSE;
     }
-    if (w->out.cap > OUT_KEEP_BYTES)
-        buf_release(&w->out);
-    else
-        buf_clear(&w->out);
+    buf_clear(&w->out); /* keeps its memory: a thread's, not a connection's */
     return next;
 }
 
@@ -136,15 +132,16 @@ static enum next send_output(struct worker *w, struct conn *c)
 static enum next send_kept(struct conn *c)
 {
     size_t sent;
-    enum wire result = send_some(c, buf_str(&c->out), &sent);
+    enum wire result = send_some(c, str_from(buf_str(&c->out), c->out_at), &sent);
     if (result == WIRE_BROKEN || result == WIRE_EOF)
         return NEXT_CLOSE;
-    buf_drop_front(&c->out, sent);
+    c->out_at += sent;
     if (sent)
-        deadline_in(c, c->host->config.write_timeout_ms);
+        deadline_in(c, c->host->limit.write_timeout_ms);
     if (result != WIRE_OK)
         return result == WIRE_WAIT_READ ? NEXT_READ : NEXT_WRITE;
     buf_release(&c->out);
+    c->out_at = 0;
     return NEXT_AGAIN;
 }
 
@@ -161,16 +158,21 @@ static enum next step_kept(struct worker *w, struct conn *c, enum session_event 
 
 /* ---- phases ---- */
 
+static bool make_session(struct conn *c)
+{
+    c->session = c->listener->factory.make(c->listener->factory.context, &c->peer);
+    if (!c->session)
+        return false;
+    c->session->peer = &c->peer;
+    c->session->waker = &c->waker;
+    c->session->id = atomic_fetch_add(&c->host->session_ids, 1) + 1;
+    return true;
+}
+
 static enum next begin_session(struct worker *w, struct conn *c)
 {
-    if (!c->session) {
-        c->session = c->listener->factory.make(c->listener->factory.context, &c->peer);
-        if (!c->session)
-            return NEXT_CLOSE;
-        c->session->peer = &c->peer;
-        c->session->waker = &c->waker;
-        c->session->id = atomic_fetch_add(&c->host->session_ids, 1) + 1;
-    }
+    if (!c->session && !make_session(c))
+        return NEXT_CLOSE;
     c->phase = CONN_SESSION;
     return step_kept(w, c, c->after_handshake);
 }
@@ -182,7 +184,7 @@ static enum next begin_handshake(struct conn *c, enum session_event then)
         return NEXT_CLOSE;
     c->phase = CONN_HANDSHAKE;
     c->after_handshake = then;
-    deadline_in(c, c->host->config.tls_timeout_ms);
+    deadline_in(c, c->host->limit.tls_timeout_ms);
     return NEXT_AGAIN;
 }
 
@@ -208,6 +210,21 @@ static enum next handshake(struct worker *w, struct conn *c)
     return begin_session(w, c);
 }
 
+/* A polite refusal: the session greets and is told at once that there is no room. */
+static void say_refusal(struct worker *w, struct conn *c)
+{
+    atomic_fetch_add(&c->host->refused, 1);
+    metrics_one(METRIC_CONNECTIONS_REFUSED);
+    log_event(LOG_WARN, "net.client_limit", LOG_Z("client", c->peer.address), LOG_Z("service", c->listener->factory.name));
+    if (c->listener->implicit_tls || !make_session(c))
+        return;
+    size_t used, sent;
+    c->session->waker = NULL;
+    step(w, c, SESSION_EV_STOPPING, STR_NONE, &used);
+    send_some(c, buf_str(&w->out), &sent);
+    buf_clear(&w->out);
+}
+
 static bool enter_client(struct conn *c)
 {
     c->counted = clients_enter(c->host->clients, c->peer.address);
@@ -223,6 +240,8 @@ static enum next proxy(struct worker *w, struct conn *c)
     size_t used;
     struct proxy_source source;
     enum proxy_result result = proxy_parse(str_make(bytes, (size_t)n), &used, &source);
+    int enough = result == PROXY_MORE ? (int)n + 1 : 1; /* ready only with more than what is known: no turning in circles */
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &enough, sizeof enough);
     if (result == PROXY_MORE)
         return NEXT_READ;
     if (result == PROXY_BAD || recv(c->fd, bytes, used, 0) != (ssize_t)used)
@@ -232,9 +251,11 @@ static enum next proxy(struct worker *w, struct conn *c)
         c->peer.port = source.port;
         c->peer.loopback = false;
     }
-    if (!enter_client(c))
-        return NEXT_CLOSE;
     c->after_handshake = SESSION_EV_START;
+    if (host_is_full(c) || !enter_client(c)) {
+        say_refusal(w, c);
+        return NEXT_CLOSE;
+    }
     return c->listener->implicit_tls ? begin_handshake(c, SESSION_EV_START) : begin_session(w, c);
 }
 
@@ -322,7 +343,7 @@ static enum next waiting_round(struct worker *w, struct conn *c)
         c->told_stop = true;
         return step_kept(w, c, SESSION_EV_STOPPING);
     }
-    if ((news & CONN_TIMEOUT) && clock_mono_ms() >= c->deadline_ms)
+    if (news & CONN_TIMEOUT)
         return step_kept(w, c, SESSION_EV_TIMEOUT);
     if (news & CONN_WAKE)
         return step_news(w, c, SESSION_EV_WAKE);
@@ -333,9 +354,8 @@ static enum next waiting_round(struct worker *w, struct conn *c)
 static enum next session_round(struct worker *w, struct conn *c)
 {
     if (c->out.n) {
-        if ((c->news & CONN_TIMEOUT) && clock_mono_ms() >= c->deadline_ms)
+        if (c->news & CONN_TIMEOUT)
             return NEXT_CLOSE; /* it takes nothing */
-        c->news &= ~(unsigned)CONN_TIMEOUT;
         enum next next = send_kept(c);
         if (next != NEXT_AGAIN)
             return next;
@@ -358,6 +378,8 @@ static enum next one_round(struct worker *w, struct conn *c)
 {
     if (c->news & CONN_KILL)
         return NEXT_CLOSE;
+    if ((c->news & CONN_TIMEOUT) && clock_mono_ms() < c->deadline_ms)
+        c->news &= ~(unsigned)CONN_TIMEOUT; /* it was moved meanwhile */
     bool give_up = c->news & (CONN_TIMEOUT | CONN_STOP);
     switch (c->phase) {
     case CONN_PROXY:
@@ -383,11 +405,9 @@ static void set_deadline(struct conn *c, enum next next)
     if (c->phase != CONN_SESSION)
         return; /* set at the beginning of the phase: a handshake has one deadline as a whole */
     if (next == NEXT_WRITE || c->out.n)
-        deadline_in(c, c->host->config.write_timeout_ms);
-    else if (c->timeout_ms)
-        deadline_in(c, c->timeout_ms);
+        deadline_in(c, c->host->limit.write_timeout_ms);
     else
-        atomic_store_explicit(&c->deadline_ms, INT64_MAX, memory_order_relaxed);
+        deadline_in(c, c->timeout_ms);
 }
 
 /* Gives the connection up until something happens. True: parked, and no longer ours. False: something happened already. */
@@ -466,43 +486,29 @@ static void describe_peer(struct conn *c)
     setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
 }
 
-/* A polite refusal: the session greets and is told at once that there is no room. */
-static void refuse(struct worker *w, struct conn *c)
+/* The first round: what the connection begins with. */
+static enum next begin(struct worker *w, struct conn *c)
 {
-    atomic_fetch_add(&c->host->refused, 1);
-    metrics_one(METRIC_CONNECTIONS_REFUSED);
-    log_event(LOG_WARN, "net.client_limit", LOG_Z("client", c->peer.address), LOG_Z("service", c->listener->factory.name));
-    if (!c->listener->implicit_tls && (c->session = c->listener->factory.make(c->listener->factory.context, &c->peer)) != NULL) {
-        c->session->peer = &c->peer;
-        c->session->waker = NULL;
-        size_t used, sent;
-        step(w, c, SESSION_EV_STOPPING, STR_NONE, &used);
-        send_some(c, buf_str(&w->out), &sent);
-        buf_clear(&w->out);
+    c->after_handshake = SESSION_EV_START;
+    if (proxy_networks_have(c->host->proxies, c->peer.address)) {
+        c->phase = CONN_PROXY;
+        deadline_in(c, c->host->limit.tls_timeout_ms);
+        return NEXT_AGAIN;
     }
-    host_conn_free(c);
+    if (host_is_full(c) || !enter_client(c)) {
+        say_refusal(w, c);
+        return NEXT_CLOSE;
+    }
+    return c->listener->implicit_tls ? begin_handshake(c, SESSION_EV_START) : begin_session(w, c);
 }
 
 void conn_accepted(struct worker *w, struct conn *c)
 {
     describe_peer(c);
-    c->after_handshake = SESSION_EV_START;
-    if (proxy_networks_have(c->host->proxies, c->peer.address)) {
-        c->phase = CONN_PROXY;
-        deadline_in(c, c->host->config.tls_timeout_ms);
-    } else if (!enter_client(c)) {
-        refuse(w, c);
-        return;
-    } else if (c->listener->implicit_tls) {
-        if (begin_handshake(c, SESSION_EV_START) == NEXT_CLOSE) {
-            host_conn_free(c);
-            return;
-        }
-    } else if (begin_session(w, c) == NEXT_CLOSE) {
-        host_conn_free(c);
-        return;
-    }
     if (c->host->stopping)
         c->news |= CONN_STOP;
-    conn_run(w, c);
+    if (begin(w, c) == NEXT_CLOSE)
+        host_conn_free(c);
+    else
+        conn_run(w, c);
 }

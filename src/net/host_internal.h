@@ -8,6 +8,7 @@
 #include "net/clients.h"
 #include "net/host.h"
 #include "net/proxy.h"
+#include "rt/waiting.h"
 
 enum { HOST_LISTENERS_MAX = 64, HOST_THREADS_MAX = 512 };
 
@@ -50,23 +51,48 @@ struct conn {
     struct session *session;
     SSL *ssl;
     struct buf in;  /* what the session did not take yet */
-    struct buf out; /* what the peer did not take yet */
+    struct buf out; /* what the peer did not take yet: from out_at on */
+    size_t out_at;
     struct session_peer peer;
 };
 
 /* A thread's buffers: a connection that is not waiting for anything has none of its own. */
 struct worker {
+    struct waiting_pool waiting; /* first */
     struct host *host;
     pthread_t thread;
     char input[SESSION_INPUT_MAX];
     struct buf out;
 };
 
+/* The limits that a reload changes. */
+struct host_limit {
+    atomic_uint connections, write_timeout_ms, tls_timeout_ms;
+};
+
+/* The threads at work (host_place.c). */
+struct places {
+    pthread_mutex_t lock;
+    pthread_cond_t free;
+    unsigned base;        /* that may run */
+    atomic_uint most;     /* the same, and those that the ticker let in */
+    atomic_uint running;  /* poll or work; more than `most` for a moment when waiting ones come back */
+    unsigned standing_by; /* wait on `free` */
+    bool ending;          /* the members up to here change under the lock only */
+    atomic_uint polling;  /* of the running ones, in epoll_wait */
+    atomic_uint waiting;  /* said so */
+    _Atomic uint64_t polls;
+    uint64_t polls_seen; /* the ticker's */
+};
+
 enum { HOST_CHUNK = 1024, HOST_CHUNKS_MAX = 1024 };
 
 struct host {
     struct host_config config;
+    struct host_limit limit;
+    struct places places;
     struct host_listener listeners[HOST_LISTENERS_MAX];
+    atomic_uint listener_open[HOST_LISTENERS_MAX];
     size_t listener_count;
     struct clients *clients;
     struct proxy_networks *proxies;
@@ -98,6 +124,22 @@ void host_conn_free(struct conn *c);
 bool host_own(struct conn *c, uint64_t generation, unsigned bits);
 void host_ready(struct conn *c); /* an owned connection into the queue */
 void host_arm(struct conn *c, bool write);
+
+bool host_is_full(const struct conn *c); /* of its host or listener: it is to be refused */
+
+/* host_place.c */
+void places_init(struct places *p, unsigned most);
+void places_release(struct places *p);
+bool places_enter(struct places *p); /* waits for a place; false: the threads shall end */
+void places_leave(struct places *p);
+bool places_again(struct places *p); /* between two connections: stands by if too many run. False: the threads shall end */
+void places_polling(struct places *p);
+void places_polled(struct places *p, bool work);
+void places_waiting(struct places *p);
+void places_waited(struct places *p);
+/* The ticker's: lets another one in if all have been busy since the last call. True: look again soon. */
+bool places_look(struct places *p);
+void places_end(struct places *p);
 
 /* host_conn.c */
 void conn_accepted(struct worker *w, struct conn *c);

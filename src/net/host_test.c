@@ -161,7 +161,7 @@ static int set_up(void **state)
     struct host_config config = {
         .threads = 4, .connections = 500, .connections_per_client = 100, .write_timeout_ms = 700, .tls_timeout_ms = 5000};
     assert_int_equal(host_new(&config, &host, &e), ST_OK);
-    struct host_listener l = {listen_any(&port), {"toy", toy_make, NULL}, tls, false, NULL};
+    struct host_listener l = {.fd = listen_any(&port), .factory = {"toy", toy_make, NULL}, .tls = tls};
     assert_int_equal(host_listen(host, &l, &e), ST_OK);
     assert_int_equal(host_start(host, &e), ST_OK);
     return 0;

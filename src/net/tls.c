@@ -348,7 +348,7 @@ SSL *tls_client_ssl(struct tls_client *t, const char *host, int fd)
     SSL_set_fd(ssl, fd);
     SSL_set_connect_state(ssl);
     if (host && *host && !ascii_digit(host[strlen(host) - 1])) /* no SNI for an address: RFC 6066 3 */
-        SSL_set_tlsext_host_name(ssl, host);
+        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host);
     if (t->verify && host) {
         SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         SSL_set1_host(ssl, host);

@@ -9,6 +9,7 @@
 #include "rt/log.h"
 #include "rt/metrics.h"
 #include "rt/random.h"
+#include "rt/waiting.h"
 
 enum key_kind { KEY_BLOB = 'b', KEY_COMMIT = 'c', KEY_ENTRY = 'i', KEY_OWNER = 'o', KEY_TIME = 't' };
 enum { TAKE_TRIES = 20, RESYNC_TRIES = 3, RESYNC_WAIT_MS = 20, CONFLICT_TRIES = 5, NODE_MAX = 64, GHOSTS_MAX = 100000 };
@@ -554,8 +555,10 @@ enum st shard_commit(struct shard *s, struct shard_op *op, struct err *e)
     pthread_mutex_lock(&s->lock);
     *s->last = op;
     s->last = &op->next;
+    waiting_begin(); /* for the commit of another thread */
     while (s->leading && !op->done && !op->lead)
         pthread_cond_wait(&op->wake, &s->lock);
+    waiting_end();
     if (!op->done) {
         s->leading = true;
         lead(s);

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "rt/waiting.h"
+
 enum { WAIT_S = 10, LINE_MAX_WAITING = 64 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -45,13 +47,15 @@ bool permit_try(enum permit_class class, struct permit *out)
 static bool wait_locked(enum permit_class class, struct permit *out)
 {
     struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
+    clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += WAIT_S;
     classes[class].waiting++;
     bool got;
     int status = 0;
+    waiting_begin();
     while (!(got = take_locked(class, out)) && status != ETIMEDOUT)
-        status = pthread_cond_timedwait(&classes[class].free, &lock, &end);
+        status = pthread_cond_clockwait(&classes[class].free, &lock, CLOCK_MONOTONIC, &end);
+    waiting_end();
     classes[class].waiting--;
     return got;
 }

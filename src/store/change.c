@@ -1,6 +1,7 @@
 #include "store/change.h"
 
 #include "store/tx.h"
+#include "rt/waiting.h"
 
 enum {
     CHANGES_MAX = 256,           /* combined into one commit */
@@ -197,8 +198,10 @@ static enum st run(struct account *a, change_apply *apply, void *context, bool a
         a->leading = true;
         c.lead = true;
     }
+    waiting_begin(); /* for the commit of another thread */
     while (!c.done && !c.lead)
         pthread_cond_wait(&c.cond, &a->lock);
+    waiting_end();
     if (!c.done)
         lead(a, &touched);
     pthread_mutex_unlock(&a->lock);

@@ -4,6 +4,7 @@
 
 #include "store/account.h"
 #include "store/store_internal.h"
+#include "rt/waiting.h"
 
 void store_config_defaults(struct store_config *c)
 {
@@ -164,8 +165,10 @@ static enum st open_fresh(struct account *a, struct err *e)
 static enum st open_shared(struct account *a, struct err *e)
 {
     pthread_mutex_lock(&a->lock);
+    waiting_begin();
     while (a->state == ACCOUNT_OPENING)
         pthread_cond_wait(&a->opened, &a->lock);
+    waiting_end();
     enum st s = ST_OK;
     bool gone = false;
     if (a->state == ACCOUNT_FAILED) {

@@ -1,0 +1,20 @@
+#include "rt/waiting.h"
+
+#include <stddef.h>
+
+static _Thread_local struct waiting_pool *pool;
+static _Thread_local unsigned depth;
+
+void waiting_join(struct waiting_pool *p) { pool = p; }
+
+void waiting_begin(void)
+{
+    if (depth++ == 0 && pool)
+        pool->begin(pool);
+}
+
+void waiting_end(void)
+{
+    if (--depth == 0 && pool)
+        pool->end(pool);
+}

@@ -1,5 +1,5 @@
 /* Measures the store alone, without protocols: store_bench [engine [directory [size of the large mailbox [phases]]]]. The directory
- * is made anew. Phases are letters of "dpscok": deliveries, pages and digests, STORE, COPY and EXPUNGE, opening, care. One line a
+ * is made anew. Phases are letters of "idpscok": a few deliveries (for callgrind), deliveries, pages and digests, STORE, COPY and EXPUNGE, opening, care. One line a
  * workload: operations (or messages) a second, and the median and 99th percentile of one call in microseconds. */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -180,7 +180,7 @@ static void bench_page(struct account *a, uint32_t mailbox, size_t count)
         size_t got, seen = 0;
         int64_t start = clock_mono_us();
         do {
-            must(message_page(a, mailbox, NULL, &next, entries, 256, &got, e));
+            must(message_page(a, mailbox, NULL, &next, (struct message_room){entries, 256, &got}, e));
             seen += got;
         } while (next);
         int64_t took = clock_mono_us() - start;
@@ -206,7 +206,7 @@ static void bench_digests(struct account *a, uint32_t mailbox, size_t count)
     size_t got, seen = 0;
     int64_t start = clock_mono_us();
     do {
-        must(message_page(a, mailbox, NULL, &next, entries, 256, &got, e));
+        must(message_page(a, mailbox, NULL, &next, (struct message_room){entries, 256, &got}, e));
         for (size_t i = 0; i < got; i++)
             emails[i] = entries[i].email;
         must(message_digests(a, emails, got, count_digest, &seen, e));
@@ -351,6 +351,8 @@ int main(int argc, char **argv)
     must(kv_open(&(struct kv_config){.engine = engine, .path = dir, .cache_bytes = 256 << 20}, &b.kv, e));
     store_config_defaults(&config);
     must(store_open(b.kv, &config, &b.store, e));
+    if (phase(&b, 'i')) /* few, to be run under callgrind */
+        bench_deliver(&b, 1, 1, 1000);
     if (phase(&b, 'd')) {
         bench_deliver(&b, 1, 1, 2000);
         bench_deliver(&b, 20, 1, 20000);

@@ -76,7 +76,7 @@ static enum st known_read(struct importing *m, uint64_t messages, struct err *e)
     TRY(known_open(&m->known, messages, e));
     while (next) {
         size_t n = 0;
-        TRY(message_page(m->account, m->mailbox_id, NULL, &next, page, 64, &n, e));
+        TRY(message_page(m->account, m->mailbox_id, NULL, &next, (struct message_room){page, 64, &n}, e));
         for (size_t i = 0; i < n && seen < messages; i++, seen++) {
             struct message_email email;
             enum st st = message_email(m->account, page[i].email, &email, e);

@@ -176,7 +176,7 @@ static enum st export_page(struct admin_call *c, struct exporting *x, bool *end,
 {
     struct message_entry page[EXPORT_PAGE];
     size_t n = 0;
-    TRY(message_page(x->account, x->info.id, NULL, &x->next_uid, page, EXPORT_PAGE, &n, e));
+    TRY(message_page(x->account, x->info.id, NULL, &x->next_uid, (struct message_room){page, EXPORT_PAGE, &n}, e));
     for (size_t i = 0; i < n; i++) {
         enum st st = export_message(c, x, &page[i], e);
         if (st != ST_OK && st != ST_NOTFOUND) /* expunged meanwhile */

@@ -43,10 +43,15 @@ struct message_email {
 typedef bool message_visit(void *context, const struct message_entry *entry);
 enum st message_scan(struct account *a, uint32_t mailbox, const struct uidset *uids, message_visit *visit, void *context,
                      struct err *e) MUST_USE;
-/* As a cursor for answers that are longer than an output buffer: fills entries[] with up to `max` entries with UID >= *next_uid
- * that are in `uids` (NULL: all), and sets *next_uid behind the last one (0 when there are no more). */
-enum st message_page(struct account *a, uint32_t mailbox, const struct uidset *uids, uint32_t *next_uid,
-                     struct message_entry *entries, size_t max, size_t *count, struct err *e) MUST_USE;
+/* As a cursor for answers that are longer than an output buffer: fills the room with entries with UID >= *next_uid that are in
+ * `uids` (NULL: all), and sets *next_uid behind the last one (0 when there are no more). */
+struct message_room {
+    struct message_entry *entries;
+    size_t max;
+    size_t *count; /* out */
+};
+enum st message_page(struct account *a, uint32_t mailbox, const struct uidset *uids, uint32_t *next_uid, struct message_room room,
+                     struct err *e) MUST_USE;
 enum st message_find(struct account *a, uint32_t mailbox, uint32_t uid, struct message_entry *out, struct err *e) MUST_USE;
 
 /* The digest (format/digest.h) of an e-mail, appended to *out. */

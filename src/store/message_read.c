@@ -157,18 +157,18 @@ static bool collect_entry(void *context, const struct message_entry *entry)
     return c->count < c->max;
 }
 
-enum st message_page(struct account *a, uint32_t mailbox, const struct uidset *uids, uint32_t *next_uid,
-                     struct message_entry *entries, size_t max, size_t *count, struct err *e)
+enum st message_page(struct account *a, uint32_t mailbox, const struct uidset *uids, uint32_t *next_uid, struct message_room room,
+                     struct err *e)
 {
-    *count = 0;
+    *room.count = 0;
     uint32_t below;
     TRY(check_mailbox(a, mailbox, &below, e));
-    struct collect c = {entries, 0, max};
+    struct collect c = {room.entries, 0, room.max};
     struct walk w = {.uids = uids, .from = *next_uid ? *next_uid : 1, .below = below, .visit = collect_entry, .context = &c};
-    if (max > 0)
+    if (room.max > 0)
         TRY(walk_all(a, mailbox, &w, e));
-    *count = c.count;
-    uint32_t last = c.count ? entries[c.count - 1].uid : 0;
+    *room.count = c.count;
+    uint32_t last = c.count ? room.entries[c.count - 1].uid : 0;
     *next_uid = w.stopped && last < UINT32_MAX ? last + 1 : 0;
     return ST_OK;
 }

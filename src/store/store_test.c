@@ -84,7 +84,7 @@ static void pages_through_a_mailbox(void **state)
     uint32_t next = 1, seen = 0;
     do {
         size_t count;
-        ok(message_page(t->account, inbox, &wanted, &next, entries, 37, &count, &t->err), t);
+        ok(message_page(t->account, inbox, &wanted, &next, (struct message_room){entries, 37, &count}, &t->err), t);
         for (size_t i = 0; i < count; i++, seen++)
             assert_int_equal(entries[i].uid, seen < 201 ? 100 + seen : 700);
     } while (next != 0);

@@ -142,7 +142,7 @@ static void poll_once(struct poller *p)
     struct message_entry entries[50];
     uint32_t next = p->last + 1;
     size_t count;
-    must(message_page(p->s->t->account, p->s->inbox, NULL, &next, entries, 50, &count, &p->err), p);
+    must(message_page(p->s->t->account, p->s->inbox, NULL, &next, (struct message_room){entries, 50, &count}, &p->err), p);
     for (size_t i = 0; i < count; i++) {
         if (entries[i].uid <= p->last)
             abort();

@@ -130,7 +130,8 @@ static enum st scan(struct imap_session *s, struct search *r, bool *more, struct
     struct message_entry page[SEARCH_PAGE];
     for (int pages = 0; r->next_uid && pages < SEARCH_PAGES_AT_ONCE; pages++) {
         size_t n = 0;
-        TRY(message_page(s->account, s->selected.id, &r->candidates, &r->next_uid, page, SEARCH_PAGE, &n, e));
+        TRY(message_page(s->account, s->selected.id, &r->candidates, &r->next_uid, (struct message_room){page, SEARCH_PAGE, &n},
+                         e));
         for (size_t i = 0; i < n; i++)
             TRY(look_at(s, r, &page[i], e));
         if (r->permit.held)

@@ -35,7 +35,7 @@ static enum st load(struct pop3_maildrop *m, uint32_t room, struct err *e)
     uint32_t next = 1;
     while (next && m->count < room) {
         size_t want = room - m->count < PAGE ? room - m->count : PAGE, n = 0;
-        TRY(message_page(m->account, m->mailbox, NULL, &next, entries, want, &n, e));
+        TRY(message_page(m->account, m->mailbox, NULL, &next, (struct message_room){entries, want, &n}, e));
         for (size_t i = 0; i < n; i++) {
             m->messages[m->count++] = (struct pop3_message){entries[i].uid, entries[i].size, entries[i].email};
             m->bytes += entries[i].size;

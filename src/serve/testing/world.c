@@ -172,7 +172,7 @@ static enum st read_nth(struct account *a, uint32_t n, struct buf *out, struct e
     size_t count = 0;
     TRY(inbox_of(a, &inbox, e));
     while (n-- > 0) {
-        TRY(message_page(a, inbox.id, NULL, &next, &entry, 1, &count, e));
+        TRY(message_page(a, inbox.id, NULL, &next, (struct message_room){&entry, 1, &count}, e));
         ENSURE(count == 1, e, ST_NOTFOUND, "no such message");
     }
     return message_read(a, entry.email, 0, entry.size, out, e);

@@ -28,6 +28,7 @@ struct link {
     struct buf step_out;
     bool again;    /* the session has more to say */
     bool closed;   /* no more answers */
+    bool unsent;   /* the server did not take what we sent */
     struct buf to; /* in this process: what the session has not taken yet */
     struct buf in; /* what came from the server */
     size_t in_at;  /* used of it */
@@ -150,6 +151,7 @@ static enum st send_bytes(struct link *l, struct str bytes, struct err *e)
             settle(l);
         }
         ENSURE(buf_ok(&l->to) && buf_ok(&l->in), e, ST_TEMP, "out of memory");
+        l->unsent = bytes.n > 0;
         ENSURE(bytes.n == 0, e, ST_TEMP, "the request was ended");
         return ST_OK;
     }
@@ -157,6 +159,7 @@ static enum st send_bytes(struct link *l, struct str bytes, struct err *e)
         ssize_t n = send(l->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
+        l->unsent = n < 0;
         ENSURE(n >= 0, e, ST_TEMP, "the server closed the connection");
         bytes = str_from(bytes, (size_t)n);
     }
@@ -286,6 +289,8 @@ bool link_said_why(struct link *l, struct err *e)
     struct err said = {0};
     struct link_reply reply;
     struct pollfd p = {l->fd, POLLIN, 0};
+    if (!l->unsent)
+        return false;
     bool there = l->in.n > l->in_at || (l->fd >= 0 && poll(&p, 1, SAID_WAIT_MS) == 1 && receive(l, NULL) == ST_OK);
     if (!there)
         return false;

@@ -62,6 +62,9 @@ static enum st reload(void *context, struct err *e)
             log_level_set(level);
         log_json(new->log_json);
         settings_use(&new);
+        struct host_config limits;
+        host_config_load(&limits);
+        host_limits(s->host, &limits);
     }
     if (s->tls)
         TRY(tls_server_reload(s->tls, e));
@@ -120,6 +123,8 @@ static enum st open_tls(struct server *s, struct err *e)
     }
     enum st st = tls_server_new(list, n, &s->tls, e);
     free(list);
+    if (st == ST_OK && s->settings->tls_client_ca[0])
+        st = tls_server_trust_clients(s->tls, s->settings->tls_client_ca, e);
     return st;
 }
 
@@ -133,8 +138,12 @@ static enum st open_listener(struct server *s, size_t i, struct err *e)
     if (fd < 0)
         TRY(server_bind(l, &fd, e));
     s->contexts[i] = (struct serve_context){core_services(s->core), p->profile, s->tls && !l->tls && p->starttls};
-    struct host_listener listener = {
-        .fd = fd, .factory = {l->name, p->make, &s->contexts[i]}, .tls = s->tls, .implicit_tls = l->tls, .alpn = p->alpn};
+    struct host_listener listener = {.fd = fd,
+                                     .factory = {l->name, p->make, &s->contexts[i]},
+                                     .tls = s->tls,
+                                     .implicit_tls = l->tls,
+                                     .alpn = p->alpn,
+                                     .connections = l->connections};
     return host_listen(s->host, &listener, e);
 }
 

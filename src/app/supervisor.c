@@ -137,6 +137,8 @@ static enum st enter_sandbox(const struct supervisor *s, struct err *e)
     const struct config *c = s->options.config;
     struct sandbox box = {
         .user = s->settings->global_user, .write_paths = {c->data_dir, c->spool_dir, c->store_dir}, .read_paths = {c->path}};
+    if (s->settings->tls_client_ca[0])
+        box.read_paths[1] = s->settings->tls_client_ca;
     for (size_t i = 0; box.write_paths[i]; i++)
         TRY(config_make_dir(box.write_paths[i], 0700, e));
     TRY(sandbox_become_user(&box, e));

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/arena.h"
-#include "rt/random.h"
+#include "net/tls_ticket.h"
 
 struct loaded {
     char *host, *chain, *key;
@@ -21,7 +20,8 @@ struct tls_server {
     pthread_rwlock_t lock; /* over loaded[].ctx */
     struct loaded *list;
     size_t count;
-    unsigned char ticket_keys[80]; /* one set for all contexts: a ticket survives a reload */
+    struct tickets *tickets; /* one for all contexts: a ticket survives a reload */
+    char *client_ca;         /* NULL: clients are not asked for certificates */
 };
 
 /* What a connection's SSL carries, for the callbacks. */
@@ -108,7 +108,7 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n
 
 /* ---- contexts ---- */
 
-static SSL_CTX *context_new(const unsigned char ticket_keys[80])
+static SSL_CTX *context_new(struct tls_server *t)
 {
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
     if (!c)
@@ -120,13 +120,32 @@ static SSL_CTX *context_new(const unsigned char ticket_keys[80])
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF); /* tickets only: no memory for each client */
     SSL_CTX_set_num_tickets(c, 1);
-    unsigned char keys[80];
-    memcpy(keys, ticket_keys, sizeof keys);
-    SSL_CTX_set_tlsext_ticket_keys(c, keys, sizeof keys);
+    tickets_use(t->tickets, c);
     SSL_CTX_set_tlsext_servername_callback(c, choose_certificate);
     SSL_CTX_set_alpn_select_cb(c, choose_alpn, NULL);
     SSL_CTX_set_dh_auto(c, 1);
     return c;
+}
+
+/* Any certificate is taken, or none: a mail server that shows its own as a client is welcome too. tls_describe tells the good ones.
+ */
+static int take_any(int ok, X509_STORE_CTX *store)
+{
+    (void)ok, (void)store;
+    return 1;
+}
+
+static enum st ask_clients(SSL_CTX *c, const char *path, struct err *e)
+{
+    ERR_clear_error();
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(path);
+    if (!names || SSL_CTX_load_verify_locations(c, path, NULL) != 1) {
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        return tls_failed(e, "authorities of client certificates", path);
+    }
+    SSL_CTX_set_client_CA_list(c, names);
+    SSL_CTX_set_verify(c, SSL_VERIFY_PEER, take_any);
+    return ST_OK;
 }
 
 static enum st load_certificate(SSL_CTX *c, const char *chain, const char *key, struct err *e)
@@ -149,9 +168,11 @@ static enum st load_one(struct tls_server *t, struct loaded *l, struct err *e)
     if (l->ctx && memcmp(&chain.st_mtim, &l->chain_time, sizeof chain.st_mtim) == 0 &&
         memcmp(&key.st_mtim, &l->key_time, sizeof key.st_mtim) == 0)
         return ST_OK;
-    SSL_CTX *c = context_new(t->ticket_keys);
+    SSL_CTX *c = context_new(t);
     ENSURE(c, e, ST_TEMP, "out of memory");
     enum st s = load_certificate(c, l->chain, l->key, e);
+    if (s == ST_OK && t->client_ca)
+        s = ask_clients(c, t->client_ca, e);
     if (s != ST_OK) {
         SSL_CTX_free(c);
         return s;
@@ -179,8 +200,8 @@ enum st tls_server_new(const struct tls_certificate *list, size_t count, struct 
     struct tls_server *t = calloc(1, sizeof *t);
     ENSURE(t, e, ST_TEMP, "out of memory");
     pthread_rwlock_init(&t->lock, NULL);
-    random_bytes(t->ticket_keys, sizeof t->ticket_keys);
-    t->list = calloc(count, sizeof *t->list);
+    t->tickets = tickets_new();
+    t->list = t->tickets ? calloc(count, sizeof *t->list) : NULL;
     for (; t->list && t->count < count; t->count++) {
         struct loaded *l = &t->list[t->count];
         l->host = strdup(list[t->count].host);
@@ -197,6 +218,17 @@ enum st tls_server_new(const struct tls_certificate *list, size_t count, struct 
     return s;
 }
 
+enum st tls_server_trust_clients(struct tls_server *t, const char *path, struct err *e)
+{
+    char *copy = strdup(path);
+    ENSURE(copy, e, ST_TEMP, "out of memory");
+    free(t->client_ca);
+    t->client_ca = copy;
+    for (size_t i = 0; i < t->count; i++)
+        t->list[i].chain_time = (struct timespec){0}; /* read again */
+    return tls_server_reload(t, e);
+}
+
 void tls_server_free(struct tls_server *t)
 {
     for (size_t i = 0; t && t->list && i < t->count; i++) {
@@ -206,7 +238,8 @@ void tls_server_free(struct tls_server *t)
         SSL_CTX_free(t->list[i].ctx);
     }
     if (t) {
-        OPENSSL_cleanse(t->ticket_keys, sizeof t->ticket_keys);
+        tickets_free(t->tickets);
+        free(t->client_ca);
         free(t->list);
         pthread_rwlock_destroy(&t->lock);
     }

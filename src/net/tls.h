@@ -25,6 +25,10 @@ void tls_server_free(struct tls_server *t);
 /* Reads again what changed on the disk; connections go on with what they have. On an error the old certificates stay. */
 enum st tls_server_reload(struct tls_server *t, struct err *e) MUST_USE;
 
+/* Asks clients for certificates of the authorities in a PEM file: who has one may log in with it (SASL EXTERNAL) as the address in
+ * its subjectAltName. Others are served all the same. Before the first connection. */
+enum st tls_server_trust_clients(struct tls_server *t, const char *path, struct err *e) MUST_USE;
+
 /* A server-side SSL for one connection. `service` binds session tickets (RFC 8446 4.6.1: a ticket of one service is worth nothing
  * at another). `alpn` is the protocol's name in the ALPN registry, or NULL; a client that offers names but not this one is turned
  * away (RFC 7301 3.2, against cross-protocol attacks). NULL without memory. */

@@ -1,7 +1,7 @@
 #include "store/change.h"
 
-#include "store/tx.h"
 #include "rt/waiting.h"
+#include "store/tx.h"
 
 enum {
     CHANGES_MAX = 256,           /* combined into one commit */
@@ -91,13 +91,16 @@ static enum st commit_and_publish(struct account *a, struct tx *tx, struct tx_to
 {
     TRY(tx_commit(tx, e));
     tx_touch(tx, touched);
+    bool removed = tx->rec.state == RECORD_DYING, wants_care = tx->rec.care && !a->head.rec.care;
+    if (removed)
+        touched->count = SIZE_MAX;
     pthread_mutex_lock(&a->lock);
     if (!tx_publish(tx))
         a->stale = true;
-    if (tx->rec.state == RECORD_DYING)
+    if (removed)
         a->state = ACCOUNT_GONE;
     pthread_mutex_unlock(&a->lock);
-    if (tx->rec.care)
+    if (wants_care)
         store_wants_care(a->store, a->id);
     return ST_OK;
 }

@@ -118,21 +118,21 @@ struct role_change {
 /* A role has one mailbox: it is taken from the one that had it. */
 static enum st take_role(struct tx *tx, enum mailbox_role role, uint32_t except, struct err *e)
 {
+    uint32_t had = 0;
     for (size_t i = 0; i < tx->a->head.count; i++) {
-        struct tx_mailbox *m;
-        if (tx->a->head.by_id[i]->id == except || tx_mailbox(tx, tx->a->head.by_id[i]->id, &m, NULL) != ST_OK)
-            continue;
-        if (m->r.role == role) {
-            m->r.role = MAILBOX_ROLE_NONE;
-            tx_mailbox_changed(tx, m, JOURNAL_CHANGED);
-        }
+        const struct mbox *m = tx->a->head.by_id[i];
+        if (!m->tx && m->r.role == role)
+            had = m->id;
     }
-    for (struct tx_mailbox *m = tx->mailboxes; m; m = m->next)
-        if (!m->base && m->id != except && m->r.role == role) {
-            struct tx_mailbox *writable;
-            TRY(tx_mailbox(tx, m->id, &writable, e));
-            writable->r.role = MAILBOX_ROLE_NONE;
-        }
+    for (const struct tx_mailbox *m = tx->mailboxes; m; m = m->next)
+        if (m->r.state == RECORD_LIVE && m->r.role == role)
+            had = m->id;
+    if (had == 0 || had == except)
+        return ST_OK;
+    struct tx_mailbox *m;
+    TRY(tx_mailbox(tx, had, &m, e));
+    m->r.role = MAILBOX_ROLE_NONE;
+    tx_mailbox_changed(tx, m, JOURNAL_CHANGED);
     return ST_OK;
 }
 

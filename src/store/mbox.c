@@ -218,10 +218,15 @@ void head_remove_dying(struct head *h, uint32_t id)
 
 static size_t sub_at(const struct head *h, struct str name)
 {
-    size_t at = 0;
-    while (at < h->subs_count && name_cmp(h->subs[at], name) < 0)
-        at++;
-    return at;
+    size_t from = 0, to = h->subs_count;
+    while (from < to) {
+        size_t middle = (from + to) / 2;
+        if (name_cmp(h->subs[middle], name) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
 }
 
 bool head_subscribed(const struct head *h, struct str name)

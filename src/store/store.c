@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 
+#include "rt/waiting.h"
 #include "store/account.h"
 #include "store/store_internal.h"
-#include "rt/waiting.h"
 
 void store_config_defaults(struct store_config *c)
 {

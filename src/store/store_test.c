@@ -194,7 +194,11 @@ static void removes_accounts(void **state)
     struct testing *t = *state;
     uint32_t inbox = testing_mailbox(t, "INBOX");
     testing_fill(t, inbox, 3);
+    struct watcher mine = {.w = {.mailbox = inbox, .changed = count_call}};
+    account_watch(t->account, &mine.w);
     ok(account_remove(t->store, t->id, &t->err), t);
+    assert_int_equal(mine.calls, 1);
+    account_unwatch(t->account, &mine.w);
     struct message_append m = {.bytes = STR("x"), .digest = STR("d")};
     assert_int_equal(message_append(t->account, inbox, &m, 1, &t->err), ST_NOTFOUND);
     struct account *a;

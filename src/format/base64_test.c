@@ -129,6 +129,8 @@ static void test_orcpt(void **state)
         {"utf-8;\\x{D800}@x", NULL, NULL},
         {"utf-8;\xff@x", NULL, NULL},
         {"rfc822;\xc3\xa9lan@xyz.com", NULL, NULL},
+        {"rfc822;a+0D+0Ab@xyz.com", NULL, NULL},
+        {"utf-8;a+00b", NULL, NULL},
         {"rfc822;", NULL, NULL},
         {";x", NULL, NULL},
         {"rfc822", NULL, NULL},

@@ -103,6 +103,8 @@ bool xtext_orcpt_decode(struct str orcpt, struct str *type, struct buf *address)
     size_t from = address->n;
     bool ok = str_eq_nocase(*type, STR("utf-8")) ? utf8_address_decode(text, address) : xtext_decode(text, address);
     struct str got = {address->p ? address->p + from : "", address->n - from};
+    for (size_t i = 0; i < got.n; i++) /* no address holds control characters, and reports must not get them */
+        ok &= (unsigned char)got.p[i] >= ' ' && got.p[i] != 127;
     return ok && str_is_utf8(got);
 }
 

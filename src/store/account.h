@@ -75,8 +75,8 @@ struct account {
     pthread_mutex_t lock;
     pthread_cond_t opened;
     enum account_state state;
-    struct err open_err;
-    atomic_bool stale; /* the head may not be what is stored: reload before the next use */
+    struct err *open_err; /* of ACCOUNT_FAILED; NULL if there was no memory for it */
+    atomic_bool stale;    /* the head may not be what is stored: reload before the next use */
     struct head head;
     struct change *waiting, **waiting_end;
     bool leading; /* a thread is leader */

@@ -201,10 +201,12 @@ static enum st run(struct account *a, change_apply *apply, void *context, bool a
         a->leading = true;
         c.lead = true;
     }
-    waiting_begin(); /* for the commit of another thread */
-    while (!c.done && !c.lead)
-        pthread_cond_wait(&c.cond, &a->lock);
-    waiting_end();
+    if (!c.lead) {
+        waiting_begin(); /* for the commit of another thread */
+        while (!c.done && !c.lead)
+            pthread_cond_wait(&c.cond, &a->lock);
+        waiting_end();
+    }
     if (!c.done)
         lead(a, &touched);
     pthread_mutex_unlock(&a->lock);

@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "rt/clock.h"
+#include "rt/log.h"
 #include "store/store.h"
 #include "store/tx.h"
 #include "store/tx_node.h"
@@ -262,6 +263,8 @@ static enum st resolve(struct tx *tx, struct err *e)
         return ST_OK;
     }
     tx->a->stale = true;
+    if (s == ST_BUG)
+        log_event(LOG_WARN, "store.commit_unknown", LOG_Z("account", tx->a->name), LOG_UINT("modseq", tx->modseq));
     return ST_TEMP; /* *e says why */
 }
 

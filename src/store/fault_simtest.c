@@ -1,6 +1,7 @@
 /* The n-th engine operation fails, for n = 1, 2, 3...: what a call reports is what is true after opening again, an ambiguous commit
  * is neither doubled nor reported wrongly, and fsck finds nothing. The same for crashes between the steps of a commit. */
 #include "kv/fault.h"
+#include "rt/log.h"
 #include "store/care.h"
 #include "store/deliver.h"
 #include "store/testing.h"
@@ -258,6 +259,58 @@ static void survives_crashes_behind_the_write(void **state)
     try_plan((struct kv_fault_plan){.kinds = KV_FAULT_WRITE, .class = ST_TEMP, .crash = true, .applied = true}, true);
 }
 
+static bool count_link(void *context, const struct kv_blob_id *id, struct str partition)
+{
+    size_t *n = context;
+    (void)id, (void)partition;
+    ++*n;
+    return true;
+}
+
+/* Creating and removing an account, with every operation failing once: repeating both ends in nothing. */
+static void creates_and_removes(void **state)
+{
+    (void)state;
+    bool more = true;
+    for (uint64_t at = 1; more; at++) {
+        struct testing t = {.id = 42};
+        struct account *a = NULL;
+        struct message_append m = {.bytes = STR("Subject: x\r\n\r\nx\r\n")};
+        arena_init(&t.arena, 1 << 20);
+        struct kv *fault = begin(&t, true);
+        ok(account_open(t.store, t.id, &t.account, &t.err), &t);
+        kv_fault_plan(fault, &(struct kv_fault_plan){.kinds = KV_FAULT_ANY, .at = at, .class = ST_TEMP, .crash = at % 2});
+        enum st made = account_create(t.store, 77, &t.err);
+        if (account_open(t.store, 77, &a, &t.err) == ST_OK) {
+            (void)!message_append(a, 1, &m, 1, &t.err);
+            account_unref(a);
+        }
+        enum st removed = account_remove(t.store, 77, &t.err);
+        more = kv_fault_fired(fault);
+        kv_fault_restart(fault);
+        if (removed == ST_OK && made == ST_OK)
+            assert_int_equal(account_open(t.store, 77, &a, &t.err), ST_NOTFOUND);
+        account_unref(t.account);
+        store_close(t.store);
+        ok(store_open(t.kv, &t.config, &t.store, &t.err), &t);
+        for (int i = 0; i < 256 && at % 3 == 0; i++) /* care finishes what was begun */
+            ok(store_care(t.store, &t.err), &t);
+        enum st again = account_create(t.store, 77, &t.err);
+        assert_true(again == ST_OK || (again == ST_EXISTS && removed != ST_OK));
+        ok(account_open(t.store, 77, &a, &t.err), &t);
+        ok(message_append(a, 1, &m, 1, &t.err), &t);
+        account_unref(a);
+        ok(account_remove(t.store, 77, &t.err), &t);
+        assert_int_equal(account_remove(t.store, 77, &t.err), ST_NOTFOUND);
+        size_t links = 0;
+        ok(kv_links(t.kv, count_link, &links, &t.err), &t);
+        assert_int_equal(links, 4); /* those of the other account */
+        ok(account_open(t.store, t.id, &t.account, &t.err), &t);
+        check_clean(&t);
+        end(&t);
+    }
+}
+
 /* The outcome stays unknown for long: the caller is told so, and the account heals when the engine does. */
 static void heals_after_a_long_failure(void **state)
 {
@@ -281,8 +334,17 @@ static void heals_after_a_long_failure(void **state)
     }
 }
 
+/* That the outcome of a commit is not known is said in the log; nothing else may be. */
+static bool swallow_unknown(void *context, enum log_level level, const char *event, const struct log_field *fields, size_t count)
+{
+    (void)context, (void)fields, (void)count;
+    assert_true(level < LOG_WARN || strcmp(event, "store.commit_unknown") == 0);
+    return true;
+}
+
 int main(void)
 {
+    log_capture(swallow_unknown, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_failing_reads),
         cmocka_unit_test(survives_failing_commits),
@@ -294,6 +356,7 @@ int main(void)
         cmocka_unit_test(survives_crashes_between_steps),
         cmocka_unit_test(survives_crashes_behind_the_write),
         cmocka_unit_test(heals_after_a_long_failure),
+        cmocka_unit_test(creates_and_removes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

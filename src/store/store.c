@@ -89,6 +89,7 @@ static void unlist(struct store *s, struct account *a)
 static void account_free(struct account *a)
 {
     head_release(&a->head);
+    free(a->open_err);
     pthread_mutex_destroy(&a->lock);
     pthread_mutex_destroy(&a->watch_lock);
     pthread_cond_destroy(&a->opened);
@@ -151,7 +152,8 @@ static enum st open_fresh(struct account *a, struct err *e)
     bool care = head.rec.care;
     pthread_mutex_lock(&a->lock);
     a->head = head;
-    a->open_err = own;
+    if (s != ST_OK && (a->open_err = malloc(sizeof own)))
+        *a->open_err = own;
     a->state = s == ST_OK ? ACCOUNT_OPEN : ACCOUNT_FAILED;
     pthread_cond_broadcast(&a->opened);
     pthread_mutex_unlock(&a->lock);
@@ -165,16 +167,18 @@ static enum st open_fresh(struct account *a, struct err *e)
 static enum st open_shared(struct account *a, struct err *e)
 {
     pthread_mutex_lock(&a->lock);
-    waiting_begin();
-    while (a->state == ACCOUNT_OPENING)
-        pthread_cond_wait(&a->opened, &a->lock);
-    waiting_end();
+    if (a->state == ACCOUNT_OPENING) {
+        waiting_begin();
+        while (a->state == ACCOUNT_OPENING)
+            pthread_cond_wait(&a->opened, &a->lock);
+        waiting_end();
+    }
     enum st s = ST_OK;
     bool gone = false;
     if (a->state == ACCOUNT_FAILED) {
-        s = a->open_err.class;
-        if (e)
-            *e = a->open_err;
+        s = a->open_err ? a->open_err->class : ERR(e, ST_TEMP, "Out of memory", "opening account %s", a->name);
+        if (e && a->open_err)
+            *e = *a->open_err;
     } else if (a->state == ACCOUNT_GONE) {
         gone = true;
         s = ERR(e, ST_NOTFOUND, "No such account", "account %s was removed", a->name);

@@ -231,7 +231,8 @@ static bool read_page(struct imap_session *s, struct fetch *f)
 {
     f->page_at = f->page_n = 0;
     while (f->page_n == 0 && f->next_uid) {
-        enum st st = message_page(s->account, s->selected.id, &f->uids, &f->next_uid, (struct message_room){f->page, FETCH_PAGE, &f->page_n}, &f->err);
+        enum st st = message_page(s->account, s->selected.id, &f->uids, &f->next_uid,
+                                  (struct message_room){f->page, FETCH_PAGE, &f->page_n}, &f->err);
         if (st != ST_OK)
             return false;
     }

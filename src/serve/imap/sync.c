@@ -179,7 +179,8 @@ static enum imap_next put_flags(struct imap_session *s, const struct uidset *uid
     while (*next_uid && !uidset_empty(uids)) {
         size_t count;
         uint32_t from = *next_uid;
-        if (message_page(s->account, s->selected.id, uids, next_uid, (struct message_room){entries, PAGE_ENTRIES, &count}, &e) != ST_OK)
+        if (message_page(s->account, s->selected.id, uids, next_uid, (struct message_room){entries, PAGE_ENTRIES, &count}, &e) !=
+            ST_OK)
             return IMAP_DONE; /* the client learns it by asking */
         for (size_t i = 0; i < count; i++) {
             if (!imap_room(s)) {

@@ -4,8 +4,6 @@
 #include "rt/log.h"
 #include "rt/metrics.h"
 
-void smtp_report_begin(const struct smtp_session *s) { (void)s; }
-
 /* A session that brought mail is told by its transactions; one that brought only mistakes should be told too. */
 void smtp_report_end(const struct smtp_session *s)
 {
@@ -27,7 +25,8 @@ void smtp_report_transaction(const struct smtp_session *s, const struct smtp_tra
 {
     const struct session_peer *peer = s->base.peer;
     bool taken = t->result == SMTP_SAY_ACCEPTED;
-    metrics_one(taken ? METRIC_SMTP_MESSAGES : METRIC_SMTP_REFUSED);
+    metrics_add(METRIC_SMTP_REFUSED, (int64_t)(t->commands - t->answer_count) + (!taken && t->result != SMTP_SAY_NONE));
+    metrics_add(METRIC_SMTP_MESSAGES, taken);
     log_event(LOG_INFO, "smtp.transaction", LOG_Z("id", t->accepted), LOG_Z("trace", t->id), LOG_UINT("session", s->base.id),
               LOG_Z("service", s->base.class->name), LOG_Z("client", peer->address), LOG_STR("helo", smtp_helo_name(s)),
               LOG_STR("from", t->reverse_path), LOG_STR("to", first_recipient(t)), LOG_UINT("recipients", t->answer_count),

@@ -4,7 +4,6 @@
 
 #include "serve/smtp/transaction.h"
 
-void smtp_report_begin(const struct smtp_session *s);
 void smtp_report_end(const struct smtp_session *s);
 void smtp_report_command(const struct smtp_session *s);
 void smtp_report_transaction(const struct smtp_session *s, const struct smtp_transaction *t);

@@ -395,6 +395,5 @@ struct session *smtp_session_make(void *context, const struct session_peer *peer
     s->tls_available = c->tls_available;
     s->state = SMTP_NEW;
     s->settings = settings_current();
-    smtp_report_begin(s);
     return &s->base;
 }

@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -45,6 +46,16 @@ enum st sandbox_become_user(const struct sandbox *s, struct err *e)
     (WRITE_ACCESS | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_FIFO |                     \
      LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
 
+/* Rights that later versions of Landlock know of; headers may be older than the kernel. */
+enum { REFER_SINCE = 2, TRUNCATE_SINCE = 3 };
+#define ACCESS_REFER    ((uint64_t)1 << 13)
+#define ACCESS_TRUNCATE ((uint64_t)1 << 14)
+
+static uint64_t later_rights(long version)
+{
+    return (version >= REFER_SINCE ? ACCESS_REFER : 0) | (version >= TRUNCATE_SINCE ? ACCESS_TRUNCATE : 0);
+}
+
 static bool allow_path(int ruleset, const char *path, uint64_t access)
 {
     struct stat st;
@@ -52,33 +63,29 @@ static bool allow_path(int ruleset, const char *path, uint64_t access)
     if (fd < 0)
         return errno == ENOENT; /* what does not exist need not be read */
     if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
-        access &= FILE_ACCESS;
+        access &= FILE_ACCESS | ACCESS_TRUNCATE;
     struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
     bool ok = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
     close(fd);
     return ok;
 }
 
-static bool allow_all(int ruleset, const struct sandbox *s)
+static bool allow_all(int ruleset, const struct sandbox *s, uint64_t later)
 {
     /* time zones, trust anchors, names of hosts, locale and ICU data, libraries that the resolver of the C library loads late */
-    static const char *const system_paths[] = {"/etc/ssl",       "/etc/resolv.conf",
-                                               "/etc/hosts",     "/etc/nsswitch.conf",
-                                               "/etc/host.conf", "/etc/gai.conf",
-                                               "/etc/localtime", "/etc/services",
-                                               "/etc/unbound",   "/etc/passwd",
-                                               "/etc/group",     "/etc/ld.so.cache",
-                                               "/usr/lib",       "/usr/share",
-                                               "/lib",           "/lib64",
-                                               "/proc",          "/sys/devices/system/cpu",
-                                               "/dev/urandom"};
+    static const char *const system_paths[] = {
+        "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/localtime",
+        "/etc/services", "/etc/unbound", "/etc/passwd", "/etc/group", "/etc/ld.so.cache", "/usr/lib", "/usr/share", "/lib",
+        "/lib64", "/proc", "/sys/devices/system/cpu", "/dev/urandom",
+        /* where /etc/resolv.conf may lead, and is written anew under the same name */
+        "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/var/lib/unbound"};
     bool ok = allow_path(ruleset, "/dev/null", FILE_ACCESS);
     for (size_t i = 0; i < sizeof system_paths / sizeof system_paths[0]; i++)
         ok = ok && allow_path(ruleset, system_paths[i], READ_ACCESS);
     for (size_t i = 0; i < SANDBOX_PATHS_MAX && s->read_paths[i]; i++)
         ok = ok && allow_path(ruleset, s->read_paths[i], READ_ACCESS);
     for (size_t i = 0; i < SANDBOX_PATHS_MAX && s->write_paths[i]; i++)
-        ok = ok && allow_path(ruleset, s->write_paths[i], WRITE_ACCESS);
+        ok = ok && allow_path(ruleset, s->write_paths[i], WRITE_ACCESS | later);
     return ok;
 }
 
@@ -91,9 +98,9 @@ enum st sandbox_files(const struct sandbox *s, struct err *e)
         log_event(LOG_WARN, "sandbox.no_landlock", LOG_Z("reason", strerror(errno)));
         return ST_OK;
     }
-    struct landlock_ruleset_attr attributes = {.handled_access_fs = ALL_ACCESS};
+    struct landlock_ruleset_attr attributes = {.handled_access_fs = ALL_ACCESS | later_rights(version)};
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
-    bool ok = ruleset >= 0 && allow_all(ruleset, s) && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+    bool ok = ruleset >= 0 && allow_all(ruleset, s, later_rights(version)) && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
     int code = errno;
     if (ruleset >= 0)
         close(ruleset);
@@ -245,7 +252,6 @@ static const int allowed[] = {
     SCMP_SYS(shutdown),
     SCMP_SYS(sigaltstack),
     SCMP_SYS(signalfd4),
-    SCMP_SYS(socket),
     SCMP_SYS(socketpair),
     SCMP_SYS(stat),
     SCMP_SYS(statfs),
@@ -270,6 +276,9 @@ static const int allowed[] = {
     SCMP_SYS(writev),
 };
 
+/* What sockets may be of; the C library asks the kernel for addresses by netlink. */
+static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+
 /* Nobody asks for these but an attacker: the process ends. Everything else that is not allowed fails with EPERM. */
 static const int deadly[] = {
     SCMP_SYS(execve),         SCMP_SYS(execveat), SCMP_SYS(ptrace),      SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
@@ -285,6 +294,8 @@ enum st sandbox_system_calls(struct err *e)
     int code = filter ? 0 : -ENOMEM;
     for (size_t i = 0; code == 0 && i < sizeof allowed / sizeof allowed[0]; i++)
         code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; code == 0 && i < sizeof families / sizeof families[0]; i++)
+        code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, (struct scmp_arg_cmp){0, SCMP_CMP_EQ, families[i], 0});
     for (size_t i = 0; code == 0 && i < sizeof deadly / sizeof deadly[0]; i++)
         code = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
     if (code == 0)

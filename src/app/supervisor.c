@@ -2,20 +2,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "app/helper.h"
 #include "app/sandbox.h"
 #include "rt/clock.h"
+#include "rt/helper.h"
 #include "rt/log.h"
 #include "rt/random.h"
 #include "rt/settings.h"
@@ -24,7 +27,8 @@ enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
     STABLE_MS = 60000, /* after so long a life the back-off begins anew */
-    CERTIFICATE_INTERVAL_S = 30,
+    CERTIFICATE_INTERVAL_MS = 30000,
+    STOP_MARGIN_MS = 20000, /* beyond what sessions and deliveries get; then the server is killed */
     KEY_FILE_MAX = 1 << 20,
     EXIT_NOT_STARTED = 70, /* the server could not start: its reason comes by the pipe */
 };
@@ -43,8 +47,13 @@ struct supervisor {
     size_t copy_count;
     int fds[SETTINGS_LISTEN_MAX];
     int report; /* the server's end of the pipe: a byte when ready, or its error */
-    pid_t server;
+    struct helpers *helpers;
+    int signals;  /* signalfd */
+    pid_t server; /* 0: none runs */
+    int status;   /* of the last one that ended */
     bool stopping;
+    int64_t kill_ms;    /* when the patience with a stopping server ends; INT64_MAX: it is not stopping */
+    int64_t refresh_ms; /* when the certificates are looked at next */
 };
 
 /* ---- certificates ---- */
@@ -178,6 +187,9 @@ static _Noreturn void run_server(struct supervisor *s, pid_t parent)
         _exit(0);
     random_bytes(key, sizeof key);
     str_hash_key(key); /* a new one for each life */
+    close(s->signals);
+    close(helpers_fd(s->helpers));
+    helper_connect(helpers_server_fd(s->helpers));
     own.prepare = prepare_in_server;
     own.ready = tell_ready;
     own.context = &relayed;
@@ -193,100 +205,168 @@ static _Noreturn void run_server(struct supervisor *s, pid_t parent)
     _exit(st == ST_OK ? 0 : EXIT_NOT_STARTED);
 }
 
-/* Starts the server and waits until it serves. */
-static enum st start_server(struct supervisor *s, struct err *e)
-{
-    int ends[2];
-    char said[192] = {0};
-    pid_t parent = getpid();
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return ERR_PUBLIC(e, ST_TEMP, "the server cannot be started: %s", strerror(errno));
-    s->report = ends[1];
-    s->server = fork();
-    if (s->server == 0) {
-        close(ends[0]);
-        run_server(s, parent);
-    }
-    close(ends[1]);
-    size_t n = 0;
-    for (ssize_t got; s->server > 0 && n < sizeof said - 1 && (got = read(ends[0], said + n, sizeof said - 1 - n)) != 0;)
-        n += got > 0 ? (size_t)got : 0;
-    close(ends[0]);
-    if (s->server < 0)
-        return ERR_PUBLIC(e, ST_TEMP, "the server cannot be started: %s", strerror(errno));
-    if (n == 1 && said[0] == '+')
-        return ST_OK;
-    return ERR_PUBLIC(e, ST_PERM, "%s", said[0] ? said : "the server died while it started");
-}
-
 /* ---- watching ---- */
 
 static void refresh(struct supervisor *s, bool always)
 {
     struct err e = {0};
     bool changed = false;
+    s->refresh_ms = clock_mono_ms() + CERTIFICATE_INTERVAL_MS;
     if (refresh_copies(s, &changed, &e) != ST_OK)
         log_event(LOG_ERROR, "supervisor.certificate", LOG_ERR(&e));
     if ((changed || always) && s->server > 0)
         kill(s->server, SIGHUP);
 }
 
-static void handle(struct supervisor *s, int number)
+static void begin_stop(struct supervisor *s)
 {
-    if (number == SIGHUP) {
+    const struct settings *now = s->settings;
+    if (!s->stopping)
+        s->kill_ms = clock_mono_ms() + 2 * now->net_stop_timeout_ms + STOP_MARGIN_MS;
+    s->stopping = true;
+    sd_notify(0, "STOPPING=1");
+    if (s->server > 0)
+        kill(s->server, SIGTERM);
+}
+
+static void reap(struct supervisor *s)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (pid == s->server) {
+            s->server = 0;
+            s->status = status;
+        } else {
+            helpers_reaped(s->helpers, pid, status);
+        }
+    }
+}
+
+static void handle_signal(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    if (read(s->signals, &info, sizeof info) != (ssize_t)sizeof info)
+        return;
+    switch (info.ssi_signo) {
+    case SIGHUP:
         refresh(s, true);
-    } else if (number == SIGTERM || number == SIGINT) {
-        s->stopping = true;
-        if (s->server > 0)
-            kill(s->server, SIGTERM);
+        return;
+    case SIGCHLD:
+        reap(s);
+        return;
+    case SIGTERM:
+    case SIGINT:
+        begin_stop(s);
+        return;
     }
 }
 
-/* Waits for signals until the server has ended; returns its wait status. */
-static int watch(struct supervisor *s, const sigset_t *signals)
+/* Waits at most `ms` for signals, for helpers to start, and for `also` (-1: none) to be readable; does what is due. */
+static void attend(struct supervisor *s, int also, int64_t ms)
 {
-    struct timespec interval = {CERTIFICATE_INTERVAL_S, 0};
+    struct pollfd fds[] = {{s->signals, POLLIN, 0}, {helpers_fd(s->helpers), POLLIN, 0}, {also, POLLIN, 0}};
+    int64_t now = clock_mono_ms();
+    if (s->refresh_ms - now < ms)
+        ms = s->refresh_ms > now ? s->refresh_ms - now : 0;
+    if (s->kill_ms - now < ms)
+        ms = s->kill_ms > now ? s->kill_ms - now : 0;
+    if (poll(fds, 3, (int)helpers_look(s->helpers, (unsigned)ms)) > 0) {
+        if (fds[0].revents)
+            handle_signal(s);
+        if (fds[1].revents)
+            helpers_serve(s->helpers);
+    }
+    now = clock_mono_ms();
+    if (now >= s->refresh_ms)
+        refresh(s, false);
+    if (now >= s->kill_ms && s->server > 0) {
+        log_event(LOG_ERROR, "supervisor.server_does_not_stop");
+        kill(s->server, SIGKILL);
+        s->kill_ms = INT64_MAX;
+    }
+}
+
+/* Until the server has ended. */
+static void watch(struct supervisor *s)
+{
+    while (s->server > 0)
+        attend(s, -1, CERTIFICATE_INTERVAL_MS);
+}
+
+static void back_off(struct supervisor *s, unsigned ms)
+{
+    for (int64_t end = clock_mono_ms() + ms; !s->stopping && clock_mono_ms() < end;)
+        attend(s, -1, end - clock_mono_ms());
+}
+
+/* ---- starting ---- */
+
+/* Waits until the server says that it serves ("+"), or why it does not. */
+static enum st hear(struct supervisor *s, int fd, struct err *e)
+{
+    char said[192] = {0};
+    size_t n = 0;
+    fcntl(fd, F_SETFL, O_NONBLOCK);
     for (;;) {
-        int status;
-        if (waitpid(s->server, &status, WNOHANG) == s->server)
-            return status;
-        int number = sigtimedwait(signals, NULL, &interval);
-        if (number > 0)
-            handle(s, number);
-        else if (errno == EAGAIN)
-            refresh(s, false);
+        ssize_t got = read(fd, said + n, sizeof said - 1 - n);
+        if (got > 0)
+            n += (size_t)got;
+        else if (got == 0 || (errno != EAGAIN && errno != EINTR))
+            break;
+        else
+            attend(s, fd, CERTIFICATE_INTERVAL_MS);
     }
+    if (n == 1 && said[0] == '+')
+        return ST_OK;
+    return ERR_PUBLIC(e, ST_PERM, "%s", said[0] ? said : "the server died while it started");
 }
 
-/* One wait of the back-off, cut short by a signal to stop. */
-static void back_off(struct supervisor *s, const sigset_t *signals, unsigned ms)
+static enum st start_server(struct supervisor *s, struct err *e)
 {
-    struct timespec wait = {ms / 1000, (long)(ms % 1000) * 1000000L};
-    s->server = 0;
-    int number = sigtimedwait(signals, NULL, &wait);
-    if (number > 0)
-        handle(s, number);
+    int ends[2];
+    pid_t parent = getpid();
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return ERR_PUBLIC(e, ST_TEMP, "the server cannot be started: %s", strerror(errno));
+    s->report = ends[1];
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        run_server(s, parent);
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return ERR_PUBLIC(e, ST_TEMP, "the server cannot be started: %s", strerror(errno));
+    }
+    s->server = pid;
+    enum st st = hear(s, ends[0], e);
+    close(ends[0]);
+    return st;
 }
 
-static enum st keep_running(struct supervisor *s, const sigset_t *signals, struct err *e)
+static enum st keep_running(struct supervisor *s, struct err *e)
 {
     unsigned wait_ms = BACKOFF_FIRST_MS;
     bool served = false;
     while (!s->stopping) {
         int64_t born = clock_mono_ms();
         enum st st = start_server(s, e);
-        if (st != ST_OK && !served)
-            return st; /* never worked: a wrong configuration, which trying again does not mend */
         if (st == ST_OK && !served)
             sd_notify(0, "READY=1");
-        served = true;
-        int status = watch(s, signals);
-        if (s->stopping || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        else if (st != ST_OK)
+            log_event(LOG_ERROR, "supervisor.start_failed", LOG_ERR(e));
+        watch(s);
+        if (s->stopping)
             return ST_OK;
+        if (st != ST_OK && !served)
+            return st; /* never worked: a wrong configuration, which trying again does not mend */
+        if (WIFEXITED(s->status) && WEXITSTATUS(s->status) == 0)
+            return ST_OK;
+        served = true;
         wait_ms = clock_mono_ms() - born > STABLE_MS ? BACKOFF_FIRST_MS : wait_ms;
-        log_event(LOG_ERROR, "supervisor.server_died", LOG_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-                  LOG_INT("exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0), LOG_UINT("again_in_ms", wait_ms));
-        back_off(s, signals, wait_ms);
+        log_event(LOG_ERROR, "supervisor.server_died", LOG_INT("signal", WIFSIGNALED(s->status) ? WTERMSIG(s->status) : 0),
+                  LOG_INT("exit", WIFEXITED(s->status) ? WEXITSTATUS(s->status) : 0), LOG_UINT("again_in_ms", wait_ms));
+        back_off(s, wait_ms);
         wait_ms = wait_ms * 2 < BACKOFF_MAX_MS ? wait_ms * 2 : BACKOFF_MAX_MS;
     }
     return ST_OK;
@@ -303,6 +383,9 @@ static void close_all(struct supervisor *s)
         close(s->options.admin_fd);
         unlink(s->options.config->admin_socket);
     }
+    if (s->signals >= 0)
+        close(s->signals);
+    helpers_free(s->helpers);
     free(s->copies);
     settings_unref(s->settings);
     free(s);
@@ -314,8 +397,10 @@ enum st supervisor_run(const struct server_options *options, struct err *e)
     struct supervisor *s = calloc(1, sizeof *s);
     ENSURE(s, e, ST_TEMP, "out of memory");
     s->options = *options;
-    s->options.admin_fd = -1;
+    s->options.admin_fd = s->signals = -1;
     s->settings = settings_current();
+    s->kill_ms = INT64_MAX;
+    s->refresh_ms = clock_mono_ms() + CERTIFICATE_INTERVAL_MS;
     memset(s->fds, 0xff, sizeof s->fds);
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -323,11 +408,15 @@ enum st supervisor_run(const struct server_options *options, struct err *e)
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    enum st st = copy_certificates(s, e);
+    s->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    enum st st = s->signals < 0 ? ERR(e, ST_TEMP, "the server cannot be started", "signalfd: %s", strerror(errno))
+                                : helpers_new(s->settings, &s->helpers, e);
+    if (st == ST_OK)
+        st = copy_certificates(s, e);
     if (st == ST_OK)
         st = bind_all(s, e);
     if (st == ST_OK)
-        st = keep_running(s, &signals, e);
+        st = keep_running(s, e);
     close_all(s);
     return st;
 }

@@ -3,7 +3,9 @@
  * clients only wait.
  *
  *   SIGHUP          reads the certificates again and passes the signal on; the server reads the configuration again
- *   SIGTERM, SIGINT passes it on and waits for the server to end
+ *   SIGTERM, SIGINT passes it on and waits for the server to end; one that does not is killed
+ *
+ * At the server's request it runs the programs of the configuration (helper.h).
  *
  * Certificates and keys reach the server as anonymous files (memfd), so that the keys can stay readable by root only; they are
  * refreshed when they change on the disk. systemd is told when the server is ready (sd_notify), and its sockets (LISTEN_FDS) are

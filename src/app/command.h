@@ -1,5 +1,5 @@
-/* The command line: a table of commands, from which dispatch, help and the manual's synopsis come. main.c holds the table; it is
- * the only place that knows a command exists. Each command is a function in a cmd_*.c file.
+/* The command line: a table of commands (command_table.c, the only place that knows that one exists), from which dispatch, help
+ * and the manual's synopsis come. Each command is a function in a cmd_*.c file.
  *
  * Exit codes (also in doc/manual/postrider.md): enum command_exit. */
 #ifndef APP_COMMAND_H
@@ -52,6 +52,8 @@ struct command {
     enum command_exit (*run)(const struct command_line *line);
     const char *more; /* paragraphs of the help, or NULL */
 };
+int command_main(int argc, char **argv); /* the program, but for what main() sets up */
+
 extern const struct command command_table[];         /* ended by a row without a name */
 extern const struct command_option command_common[]; /* every command takes these */
 

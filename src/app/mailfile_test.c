@@ -175,10 +175,7 @@ static void test_maildir_folders(void **state)
                                        "m/nested/deep",
                                        "m/nested/deep/cur",
                                        "m/nested/deep/new"};
-    static const char *const want[] = {"INBOX", "Sent", "A/B",
-                                       "Gr\xc3\xbc\xc3\x9f"
-                                       "e",
-                                       "nested/deep"};
+    static const char *const want[] = {"INBOX", "Sent", "A/B", "Gr\u00fc\u00dfe", "nested/deep"};
     char path[PATH];
     struct arena arena = ARENA_INIT(1 << 20);
     struct maildir_folder *folders = NULL;

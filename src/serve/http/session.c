@@ -17,7 +17,11 @@ struct http_session {
     bool complete;     /* a request is there and waits for its answer */
     bool body;         /* it has a body */
     bool closing;
+    struct buf answer; /* being sent, up to answer_at */
+    size_t answer_at;
 };
+
+enum { HTTP_ANSWER_MAX = HTTP_BODY_MAX + 1024 };
 
 static int on_begin(http_parser *p)
 {
@@ -141,8 +145,21 @@ static void feed(struct http_session *s, struct session_io *io)
     }
     if (code != HPE_OK || s->parser.upgrade || s->head_n > HTTP_HEAD_MAX) {
         s->closing = true;
-        put_error(s, io->out, code != HPE_OK ? 400 : s->parser.upgrade ? 405 : 431);
+        put_error(s, &s->answer, code != HPE_OK ? 400 : s->parser.upgrade ? 405 : 431);
     }
+}
+
+/* True when everything that was to be said is in io->out. */
+static bool drain(struct http_session *s, struct session_io *io)
+{
+    struct str now = str_upto(str_from(buf_str(&s->answer), s->answer_at), buf_room(io->out));
+    buf_add(io->out, now);
+    s->answer_at += now.n;
+    if (s->answer_at < s->answer.n)
+        return false;
+    buf_release(&s->answer);
+    s->answer_at = 0;
+    return true;
 }
 
 static enum session_outcome http_step(struct session *base, struct session_io *io)
@@ -161,20 +178,24 @@ static enum session_outcome http_step(struct session *base, struct session_io *i
     case SESSION_EV_EOF:
         break;
     }
-    while (!s->closing && io->used < io->in.n) {
-        if (buf_room(io->out) < HTTP_BODY_MAX + 1024)
-            return SESSION_OUTPUT;
+    while (drain(s, io)) {
+        if (s->closing || io->used == io->in.n)
+            return s->closing || io->event == SESSION_EV_EOF ? SESSION_CLOSE : SESSION_INPUT;
         feed(s, io);
         if (s->complete) {
             s->complete = false;
             s->head_n = 0;
-            answer(s, io->out);
+            answer(s, &s->answer);
         }
     }
-    return s->closing || io->event == SESSION_EV_EOF ? SESSION_CLOSE : SESSION_INPUT;
+    return SESSION_OUTPUT;
 }
 
-static void http_free(struct session *base) { free(base); }
+static void http_free(struct session *base)
+{
+    buf_release(&((struct http_session *)base)->answer);
+    free(base);
+}
 
 static const struct session_class http_class = {"http", http_step, http_free};
 
@@ -185,6 +206,7 @@ struct session *http_session_make(void *context, const struct session_peer *peer
         return NULL;
     s->session = (struct session){.class = &http_class, .peer = peer};
     s->context = context;
+    buf_init(&s->answer, HTTP_ANSWER_MAX);
     http_parser_init(&s->parser, HTTP_REQUEST);
     s->parser.data = s;
     return &s->session;

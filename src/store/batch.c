@@ -77,7 +77,7 @@ enum st batch_add(struct tx *tx, struct tx_mailbox *m, const struct message_entr
     struct page *page = NULL;
     uint32_t number = UINT32_MAX;
     for (size_t i = 0; i < count; i++) {
-        if (entries[i].uid >> PAGE_BITS != number) {
+        if (!page || entries[i].uid >> PAGE_BITS != number) {
             number = entries[i].uid >> PAGE_BITS;
             TRY(tx_page(tx, m->id, number, true, &page, e));
             page->highest_modseq = tx->modseq;

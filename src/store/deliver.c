@@ -70,8 +70,10 @@ static enum st target(struct tx *tx, const struct deliver *d, struct tx_mailbox 
     }
     if (!m || !m->r.selectable)
         m = tx_mailbox_named(tx, STR("INBOX"));
-    ENSURE(m, e, ST_CORRUPT, "The account has no INBOX");
-    return tx_mailbox(tx, m->id, out, e);
+    if (m)
+        return tx_mailbox(tx, m->id, out, e);
+    (void)!ERR(e, ST_CORRUPT, "The account has no INBOX", "account %s", tx->a->name);
+    return ST_CORRUPT;
 }
 
 static enum st apply_deliver(struct tx *tx, void *context, struct err *e)

@@ -230,6 +230,7 @@ static bool keyword_at(const struct record_mailbox *r, struct str name, unsigned
 enum st tx_mailbox_keyword(struct tx *tx, struct tx_mailbox *m, struct str name, uint64_t *bit, struct err *e)
 {
     unsigned at;
+    *bit = 0;
     if (!keyword_at(&m->r, name, &at)) {
         ENSURE(name.n > 0 && name.n <= MAILBOX_KEYWORD_LENGTH_MAX, e, ST_LIMIT, "The keyword is too long");
         ENSURE(at < MAILBOX_KEYWORDS_MAX, e, ST_LIMIT, "The mailbox has too many keywords");

@@ -61,6 +61,14 @@ typedef bool message_digest_visit(void *context, uint64_t email, struct str dige
 enum st message_digests(struct account *a, const uint64_t *emails, size_t count, message_digest_visit *visit, void *context,
                         struct err *e) MUST_USE;
 enum st message_email(struct account *a, uint64_t email, struct message_email *out, struct err *e) MUST_USE;
+/* As message_digests, with the facts of each e-mail. */
+typedef bool message_email_visit(void *context, const struct message_email *email, struct str digest);
+enum st message_emails(struct account *a, const uint64_t *emails, size_t count, message_email_visit *visit, void *context,
+                       struct err *e) MUST_USE;
+/* As message_read, for an e-mail whose facts are known: they are not looked up for each piece. If it was expunged meanwhile its
+ * bytes may still be there (grace period of blobs); the caller knew it when it was. */
+enum st message_read_email(struct account *a, const struct message_email *email, uint64_t offset, size_t length, struct buf *out,
+                           struct err *e) MUST_USE;
 /* Appends up to `length` bytes of the message from `offset`. The bytes are those that came in (promise 2). */
 enum st message_read(struct account *a, uint64_t email, uint64_t offset, size_t length, struct buf *out, struct err *e) MUST_USE;
 

@@ -26,7 +26,7 @@ enum st store_open(struct kv *kv, const struct store_config *config, struct stor
     s->buckets = 1024;
     while (s->buckets < config->accounts_cached && s->buckets < (size_t)1 << 20)
         s->buckets *= 2;
-    s->table = calloc(s->buckets, sizeof *s->table);
+    s->table = calloc(s->buckets, sizeof(struct account *));
     if (!s->table) {
         free(s);
         return ERR(e, ST_TEMP, "Out of memory", "opening the store");
@@ -241,10 +241,8 @@ void store_close(struct store *s)
 {
     if (!s)
         return;
-    while (s->idle_first) {
-        struct account *a = s->idle_first;
-        idle_remove(s, a);
-        unlist(s, a);
+    for (struct account *a = s->idle_first, *next; a; a = next) {
+        next = a->idle_next;
         account_free(a);
     }
     pthread_mutex_destroy(&s->lock);

@@ -139,7 +139,7 @@ struct poller {
 
 static void poll_once(struct poller *p)
 {
-    struct message_entry entries[50];
+    struct message_entry entries[50] = {0};
     uint32_t next = p->last + 1;
     size_t count;
     must(message_page(p->s->t->account, p->s->inbox, NULL, &next, (struct message_room){entries, 50, &count}, &p->err), p);

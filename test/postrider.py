@@ -142,11 +142,11 @@ class Demo:
             s.send_message(message)
         return message
 
-    def wait_for(self, subject, user=CAROLYN, mailbox="INBOX", seconds=20):
+    def wait_for(self, subject, user=CAROLYN, mailbox="INBOX", seconds=20, password=PASSWORD):
         """The message with this subject in the mailbox, as bytes; fails when it does not come."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            with self.imap(user) as client:
+            with self.imap(user, password) as client:
                 client.select(mailbox, readonly=True)
                 _, found = client.search(None, "SUBJECT", f'"{subject}"')
                 if found[0]:

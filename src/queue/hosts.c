@@ -4,8 +4,9 @@
 #include <stdlib.h>
 
 #include "rt/clock.h"
+#include "rt/settings.h"
 
-enum { WAYS = 4, PAUSE_MS = 60000, PAUSE_MAX_MS = 1800000 };
+enum { WAYS = 4, PAUSE_MAX_MS = 1800000 };
 
 struct host {
     uint64_t hash; /* 0: free */
@@ -73,13 +74,21 @@ bool hosts_usable(struct hosts *h, struct str host, int64_t *until_ms)
     return until <= now;
 }
 
+static int64_t first_pause_ms(void)
+{
+    const struct settings *s = settings_current();
+    int64_t ms = s->queue_host_pause_ms;
+    settings_unref(s);
+    return ms;
+}
+
 void hosts_failed(struct hosts *h, struct str host)
 {
-    int64_t now = clock_mono_ms();
+    int64_t now = clock_mono_ms(), first = first_pause_ms();
     pthread_mutex_lock(&h->lock);
     struct host *known = find(h, host, true);
     if (known->dead_until_ms <= now) { /* those that fail at the same time count once */
-        int64_t pause = (int64_t)PAUSE_MS << (known->failures < 6 ? known->failures : 6);
+        int64_t pause = first << (known->failures < 6 ? known->failures : 6);
         known->failures++;
         known->dead_until_ms = now + (pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS);
     }

@@ -14,7 +14,6 @@ enum {
     OPENS_MAX = 5,    /* connections tried for one entry in one attempt */
     DEFER_BATCH = 64, /* entries put off in one commit */
     PARK_SLICE_MS = 200,
-    BLOCK_MS = 60000, /* first pause of a destination where no host answers; doubles */
     BLOCK_MAX_MS = 1800000,
     READ_FAILED_MS = 1000,
 };
@@ -67,10 +66,20 @@ static void destination_strained(struct serving *s)
     pthread_mutex_unlock(&window_of(s)->lock);
 }
 
+/* Of a destination where no host answers; doubles. */
+static int64_t first_pause_ms(void)
+{
+    const struct settings *s = settings_current();
+    int64_t ms = s->queue_host_pause_ms;
+    settings_unref(s);
+    return ms;
+}
+
 static void destination_dead(struct serving *s)
 {
+    int64_t first = first_pause_ms();
     pthread_mutex_lock(&window_of(s)->lock);
-    int64_t pause = (int64_t)BLOCK_MS << (s->d->failures < 5 ? s->d->failures : 5);
+    int64_t pause = first << (s->d->failures < 5 ? s->d->failures : 5);
     s->d->failures++;
     s->d->limit = 1;
     s->d->blocked_ms = clock_mono_ms() + (pause < BLOCK_MAX_MS ? pause : BLOCK_MAX_MS);
@@ -256,10 +265,10 @@ static void put_off(struct serving *s, struct window_entry *first)
         serve_entry(s, first);
         return;
     }
-    int64_t not_before = 0;
+    int64_t not_before = 0, pause = first_pause_ms();
     pthread_mutex_lock(&window_of(s)->lock);
     if (s->failure.result == ATTEMPT_TEMP && s->d->blocked_ms > clock_mono_ms())
-        not_before = clock_wall_ms() + (s->d->blocked_ms - clock_mono_ms()) + (int64_t)random_below(BLOCK_MS);
+        not_before = clock_wall_ms() + (s->d->blocked_ms - clock_mono_ms()) + (int64_t)random_below((uint64_t)pause);
     pthread_mutex_unlock(&window_of(s)->lock);
     for (struct window_entry *entry = first; entry && f->count < DEFER_BATCH;) {
         struct attempt *a = &f->attempts[f->count];

@@ -191,6 +191,8 @@ static void apply_result(struct settling *s, size_t i, int64_t now)
             still_pending(s, i, now);
         break;
     }
+    if (s->a->wish & WINDOW_WISH_DROP && r->state != RECORD_DELIVERED)
+        s->actions[i] = -1;
     if (s->actions[i] >= 0 && !report_wanted(&s->record, r, (enum dsn_action)s->actions[i]))
         s->actions[i] = -1;
 }

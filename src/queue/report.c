@@ -11,7 +11,8 @@ enum { REPORT_HEADER_MAX = 64 << 10, REPORT_OVERHEAD_MAX = 4 << 20 };
 
 bool report_wanted(const struct record *record, const struct record_recipient *r, enum dsn_action action)
 {
-    (void)record;
+    if (record->reverse_path.n == 0) /* nobody; but a failure may be the postmaster's business, whatever NOTIFY says */
+        return action == DSN_FAILED;
     switch (action) {
     case DSN_FAILED: /* RFC 3461 5.2.6 */
         return r->notify == 0 || r->notify & ACCEPT_NOTIFY_FAILURE;

@@ -91,27 +91,41 @@ bool proxy_networks_have(const struct proxy_networks *n, const char *address)
     return false;
 }
 
+/* As text; an IPv4 address in IPv6 clothes (::ffff:192.0.2.1) without them, so that limits and lists see the same client. */
+static void print_address(const unsigned char bytes[16], char out[64])
+{
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    bool v4 = memcmp(bytes, mapped, sizeof mapped) == 0;
+    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? bytes + 12 : bytes, out, 64);
+}
+
+static bool read_side(struct str address, struct str port, bool want_v4, unsigned char bytes[16], uint32_t *number)
+{
+    bool v4;
+    return read_address(address, bytes, &v4) && v4 == want_v4 && str_to_u32(port, number) && *number <= 65535;
+}
+
 /* "PROXY TCP4 192.0.2.1 198.51.100.7 56324 25\r\n" */
 static enum proxy_result parse_v1(struct str in, size_t *used, struct proxy_source *source)
 {
-    size_t end = str_find(str_upto(in, V1_MAX), STR("\r\n"));
+    size_t end = str_find(str_upto(in, V1_MAX), STR("\r\n")), count = 0;
     if (end == STR_NPOS)
         return in.n >= V1_MAX ? PROXY_BAD : PROXY_MORE;
-    struct str rest = str_upto(in, end), word[6] = {{0}};
-    for (size_t i = 0; i < 6 && str_split(&rest, ' ', &word[i]); i++)
-        ;
+    struct str rest = str_upto(in, end), part, word[6] = {{0}};
+    for (; count <= 6 && str_split(&rest, ' ', &part); count++)
+        if (count < 6)
+            word[count] = part;
     *used = end + 2;
-    source->local = str_eq(word[1], STR("UNKNOWN"));
+    source->local = str_eq(word[1], STR("UNKNOWN")); /* whatever follows means nothing */
     if (source->local)
         return PROXY_DONE;
-    unsigned char bytes[16];
-    bool v4;
-    uint32_t port;
-    if ((!str_eq(word[1], STR("TCP4")) && !str_eq(word[1], STR("TCP6"))) || !read_address(word[2], bytes, &v4) ||
-        v4 != str_eq(word[1], STR("TCP4")) || !str_to_u32(word[4], &port) || port > 65535)
+    bool v4 = str_eq(word[1], STR("TCP4"));
+    unsigned char client[16], ours[16];
+    uint32_t port, our_port;
+    if ((!v4 && !str_eq(word[1], STR("TCP6"))) || count != 6 || !read_side(word[2], word[4], v4, client, &port) ||
+        !read_side(word[3], word[5], v4, ours, &our_port))
         return PROXY_BAD;
-    memcpy(source->address, word[2].p, word[2].n);
-    source->address[word[2].n] = '\0';
+    print_address(client, source->address);
     source->port = (uint16_t)port;
     return PROXY_DONE;
 }
@@ -135,7 +149,7 @@ static enum proxy_result parse_v2(struct str in, size_t *used, struct proxy_sour
         inet_ntop(AF_INET, p, source->address, sizeof source->address);
         source->port = (uint16_t)((unsigned char)p[8] << 8 | (unsigned char)p[9]);
     } else if (family == 0x21 && length >= 36) {
-        inet_ntop(AF_INET6, p, source->address, sizeof source->address);
+        print_address((const unsigned char *)p, source->address);
         source->port = (uint16_t)((unsigned char)p[32] << 8 | (unsigned char)p[33]);
     } else {
         source->local = true;

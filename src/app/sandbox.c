@@ -1,5 +1,6 @@
 #include "app/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -16,6 +17,34 @@
 
 /* ---- the user ---- */
 
+/* What commands that root ran without a server left there (setup, an import) belongs to the server from now on. Entries are opened
+ * without following links and looked at before they are given, and a file with a second name is not: that name may lie elsewhere.
+ */
+static enum st give_entry(int folder, const char *name, const struct passwd *u, struct err *e)
+{
+    struct stat st;
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return ST_OK; /* a link, a socket, gone: nothing that the server could not do without */
+    bool root_made = fstat(fd, &st) == 0 && st.st_uid == 0 && (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && st.st_nlink == 1));
+    int code = root_made && fchown(fd, u->pw_uid, u->pw_gid) != 0 ? errno : 0;
+    close(fd);
+    return code ? ERR_PUBLIC(e, ST_PERM, "%s cannot be given to %s: %s", name, u->pw_name, strerror(code)) : ST_OK;
+}
+
+static enum st give_folder(const char *path, const struct passwd *u, struct err *e)
+{
+    TRY(give_entry(AT_FDCWD, path, u, e));
+    DIR *d = opendir(path);
+    enum st st = ST_OK;
+    for (struct dirent *entry; d && st == ST_OK && (entry = readdir(d)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            st = give_entry(dirfd(d), entry->d_name, u, e);
+    if (d)
+        closedir(d);
+    return st;
+}
+
 enum st sandbox_become_user(const struct sandbox *s, struct err *e)
 {
     if (geteuid() != 0 || !s->user || !*s->user)
@@ -28,8 +57,7 @@ enum st sandbox_become_user(const struct sandbox *s, struct err *e)
     uid_t uid = u->pw_uid;
     gid_t gid = u->pw_gid;
     for (size_t i = 0; i < SANDBOX_PATHS_MAX && s->write_paths[i]; i++)
-        if (chown(s->write_paths[i], uid, gid) != 0)
-            return ERR_PUBLIC(e, ST_PERM, "%s cannot be given to %s: %s", s->write_paths[i], s->user, strerror(errno));
+        TRY(give_folder(s->write_paths[i], u, e));
     if (setgroups(1, &gid) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || setuid(0) == 0)
         return ERR_PUBLIC(e, ST_PERM, "could not become %s: %s", s->user, strerror(errno));
     return ST_OK;

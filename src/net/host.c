@@ -120,6 +120,7 @@ struct conn *host_conn_new(struct host *h, const struct host_listener *l, int fd
     c->in = BUF_INIT(SESSION_INPUT_MAX);
     c->out = BUF_INIT(SESSION_OUTPUT_MAX);
     c->peer = (struct session_peer){0};
+    recorder_start(&c->recorder, clock_mono_ms());
     c->deadline_ms = INT64_MAX;
     atomic_fetch_or(&c->state, CONN_LIVE | CONN_RUNNING); /* from here on others see it */
     atomic_fetch_add(&h->listener_open[l - h->listeners], 1);
@@ -480,6 +481,8 @@ void host_stop(struct host *h, unsigned deadline_ms)
 
 void host_free(struct host *h)
 {
+    if (!h)
+        return;
     for (size_t i = 0; i < h->listener_count; i++)
         if (h->listeners[i].fd >= 0)
             close(h->listeners[i].fd);

@@ -61,7 +61,7 @@ enum st host_start(struct host *h, struct err *e) MUST_USE; /* starts the thread
 /* Stops accepting, tells every session (SESSION_EV_STOPPING), waits at most deadline_ms for them to end, closes the rest, and ends
  * the threads. */
 void host_stop(struct host *h, unsigned deadline_ms);
-void host_free(struct host *h); /* after host_stop, or if it was never started */
+void host_free(struct host *h); /* after host_stop, or if it was never started; NULL is fine */
 
 struct host_stats {
     unsigned connections;

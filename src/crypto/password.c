@@ -5,6 +5,8 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
+#include "rt/clock.h"
+#include "rt/metrics.h"
 #include "rt/random.h"
 #include "rt/waiting.h"
 
@@ -76,6 +78,7 @@ bool password_verify(struct str hash, struct str password)
     hash = bare(hash);
     if (!to_z(hash, h, sizeof h) || !to_z(password, p, sizeof p))
         return false;
+    int64_t begun_us = clock_mono_us();
     waiting_begin(); /* it computes for long: others shall go on */
     if (str_starts(hash, STR("$argon2id$")))
         ok = argon2id_verify(h, p, password.n) == ARGON2_OK;
@@ -84,6 +87,7 @@ bool password_verify(struct str hash, struct str password)
     else if (is_crypt(hash))
         ok = verify_crypt(h, p);
     waiting_end();
+    metrics_took(METRIC_TIME_PASSWORD, clock_mono_us() - begun_us);
     OPENSSL_cleanse(p, sizeof p);
     return ok;
 }

@@ -11,6 +11,7 @@
 
 #include "kv/rocks_key.h"
 #include "rt/clock.h"
+#include "rt/metrics.h"
 #include "rt/waiting.h"
 
 enum {
@@ -77,6 +78,12 @@ static void set_table(struct rocks *r, rocksdb_options_t *o, size_t block_bytes)
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1); /* so that the cache bounds them too */
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
+    /* In pieces: the index or filter of a large file as one block does not fit into a shard of a small cache, and was read from the
+     * file again for every single key. */
+    rocksdb_block_based_options_set_index_type(t, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(t, 1);
+    rocksdb_block_based_options_set_metadata_block_size(t, 8 << 10);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
     rocksdb_options_set_block_based_table_factory(o, t);
     rocksdb_block_based_options_destroy(t);
 }
@@ -391,9 +398,12 @@ enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, str
     size_t bytes = 0;
     rocksdb_writebatch_data(batch, &bytes);
     atomic_fetch_add_explicit(&r->written_since_check, bytes, memory_order_relaxed);
+    int64_t begun_us = clock_mono_us();
     waiting_begin();
     rocksdb_write(r->db, sync ? r->write_sync : r->write_nosync, batch, &error);
     waiting_end();
+    if (sync)
+        metrics_took(METRIC_TIME_COMMIT, clock_mono_us() - begun_us);
     if (!error) {
         if (atomic_load_explicit(&r->failing_since_ms, memory_order_relaxed))
             atomic_store(&r->failing_since_ms, 0);

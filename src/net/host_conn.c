@@ -101,14 +101,31 @@ static void step(struct worker *w, struct conn *c, enum session_event event, str
 {
     struct session_io io = {
         .event = event, .in = in, .in_full = in.n >= SESSION_INPUT_MAX, .out = &w->out, .timeout_ms = c->timeout_ms};
+    int64_t begun_us = clock_mono_us();
     c->outcome = c->session->class->step(c->session, &io);
-    c->timeout_ms = io.timeout_ms;
+    int64_t ended_us = clock_mono_us();
+    c->timeout_ms = io.timeout_ms ? io.timeout_ms : c->timeout_ms;
     *used = io.used <= in.n ? io.used : in.n;
+    metrics_took(METRIC_TIME_STEP, ended_us - begun_us);
+    recorder_add(&c->recorder, ended_us / 1000, event, c->outcome, *used, w->out.n);
     atomic_fetch_add_explicit(&c->host->steps, 1, memory_order_relaxed);
     if (c->outcome == SESSION_INPUT && io.in_full && *used == 0) {
         log_event(LOG_ERROR, "net.session_stuck", LOG_Z("session", c->session->class->name));
         c->outcome = SESSION_CLOSE;
     }
+}
+
+/* An end that nobody asked for: what came before it, for whoever wants to know why. */
+static enum next broken(struct conn *c, const char *why)
+{
+    static const char *const events[] = {"START", "INPUT", "OUTPUT", "WAKE", "TLS", "TIMEOUT", "STOPPING", "EOF"};
+    static const char *const outcomes[] = {"INPUT", "OUTPUT", "PARKED", "TLS", "CLOSE"};
+    DEFER(buf_release) struct buf last = BUF_INIT(LOG_VALUE_MAX);
+    recorder_print(&c->recorder, events, outcomes, &last);
+    log_event(LOG_INFO, "net.broken", LOG_Z("why", why), LOG_UINT("session", c->session ? c->session->id : 0),
+              LOG_Z("service", c->listener->factory.name), LOG_Z("client", c->peer.address),
+              LOG_UINT("unsent", c->out.n - c->out_at), LOG_STR("last", buf_str(&last)));
+    return NEXT_CLOSE;
 }
 
 /* Sends the worker's buffer; what the peer does not take stays with the connection. */
@@ -179,8 +196,7 @@ static enum next begin_session(struct worker *w, struct conn *c)
 
 static enum next begin_handshake(struct conn *c, enum session_event then)
 {
-    c->ssl = c->listener->tls ? tls_server_ssl(c->listener->tls, c->listener->factory.name, c->listener->alpn, c->fd) : NULL;
-    if (!c->ssl)
+    if (!c->listener->tls)
         return NEXT_CLOSE;
     c->phase = CONN_HANDSHAKE;
     c->after_handshake = then;
@@ -188,8 +204,20 @@ static enum next begin_handshake(struct conn *c, enum session_event then)
     return NEXT_AGAIN;
 }
 
+static bool has_input(const struct conn *c)
+{
+    char first;
+    return recv(c->fd, &first, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno_result() != WIRE_WAIT_READ;
+}
+
 static enum next handshake(struct worker *w, struct conn *c)
 {
+    if (!c->ssl && !has_input(c))
+        return NEXT_READ; /* who only connects gets no memory for TLS */
+    if (!c->ssl)
+        c->ssl = tls_server_ssl(c->listener->tls, c->listener->factory.name, c->listener->alpn, c->fd);
+    if (!c->ssl)
+        return NEXT_CLOSE;
     ERR_clear_error();
     int result = SSL_do_handshake(c->ssl);
     enum wire state = result == 1 ? WIRE_OK : ssl_result(c, result);
@@ -355,7 +383,7 @@ static enum next session_round(struct worker *w, struct conn *c)
 {
     if (c->out.n) {
         if (c->news & CONN_TIMEOUT)
-            return NEXT_CLOSE; /* it takes nothing */
+            return broken(c, "the peer takes nothing");
         enum next next = send_kept(c);
         if (next != NEXT_AGAIN)
             return next;
@@ -377,7 +405,7 @@ static enum next session_round(struct worker *w, struct conn *c)
 static enum next one_round(struct worker *w, struct conn *c)
 {
     if (c->news & CONN_KILL)
-        return NEXT_CLOSE;
+        return c->session && c->phase == CONN_SESSION ? broken(c, "it did not end when the server stopped") : NEXT_CLOSE;
     if ((c->news & CONN_TIMEOUT) && clock_mono_ms() < c->deadline_ms)
         c->news &= ~(unsigned)CONN_TIMEOUT; /* it was moved meanwhile */
     bool give_up = c->news & (CONN_TIMEOUT | CONN_STOP);

@@ -8,6 +8,7 @@
 #include "net/clients.h"
 #include "net/host.h"
 #include "net/proxy.h"
+#include "rt/recorder.h"
 #include "rt/waiting.h"
 
 enum { HOST_LISTENERS_MAX = 64, HOST_THREADS_MAX = 512 };
@@ -54,6 +55,7 @@ struct conn {
     struct buf out; /* what the peer did not take yet: from out_at on */
     size_t out_at;
     struct session_peer peer;
+    struct recorder recorder;
 };
 
 /* A thread's buffers: a connection that is not waiting for anything has none of its own. */

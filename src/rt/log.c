@@ -58,7 +58,7 @@ static struct {
     atomic_uint count;
 } floods[FLOOD_SLOTS];
 
-/* How many of this event came this second; the caller writes up to LOG_BURST of them. */
+/* How many of this event came this second; the caller writes up to so many of them. */
 static unsigned flood_count(const char *event, int64_t now_ms)
 {
     size_t slot = str_hash(str_of(event)) % FLOOD_SLOTS;
@@ -153,12 +153,13 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
     if ((int)level < least || hook_takes(level, event, fields, count))
         return;
     unsigned n = flood_count(event, clock_wall_ms());
-    if (n > LOG_BURST && n % 1000 != 0)
+    unsigned burst = level >= LOG_WARN ? LOG_BURST : LOG_BURST_INFO;
+    if (n > burst && n % 1000 != 0)
         return;
     struct buf line = BUF_INIT(LOG_LINE_MAX);
     add_line(&line, level, event, fields, count);
     line.max += 64;
-    if (n > LOG_BURST)
+    if (n > burst)
         buf_printf(&line, as_json ? ",\"flood\":%u" : " flood=%u", n);
     buf_add_z(&line, as_json ? "}\n" : "\n");
     ssize_t written = write(to_fd, line.p, line.n); /* a log that cannot be written has nobody to tell */

@@ -3,8 +3,9 @@
  *   log_event(LOG_INFO, "smtp.transaction", LOG_STR("from", from), LOG_UINT("size", n), LOG_MS("took", ms));
  *
  * Event names are "area.what". As text:  2026-11-23T05:35:34.123Z info smtp.transaction from=a@b size=812 took_ms=3
- * As JSON (log_json): one object a line. Values are escaped, so nothing remote can forge a line. A flood of the same event is cut
- * to LOG_BURST a second and counted. Nothing secret is ever a field. */
+ * As JSON (log_json): one object a line. Values are escaped, so nothing remote can forge a line. A flood of the same warning
+ * or error is cut to LOG_BURST a second and counted; of the rest, which is a record of the work done, to LOG_BURST_INFO. Nothing
+ * secret is ever a field. */
 #ifndef RT_LOG_H
 #define RT_LOG_H
 
@@ -37,7 +38,7 @@ struct log_field {
                sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 void log_fields(enum log_level level, const char *event, const struct log_field *fields, size_t count);
 
-enum { LOG_LINE_MAX = 4096, LOG_VALUE_MAX = 512, LOG_BURST = 200 };
+enum { LOG_LINE_MAX = 4096, LOG_VALUE_MAX = 512, LOG_BURST = 200, LOG_BURST_INFO = 20000 };
 
 void log_level_set(enum log_level least);
 bool log_level_parse(struct str name, enum log_level *out);

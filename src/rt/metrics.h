@@ -29,6 +29,12 @@
     COUNTER(STORE_COMMITS, "store_commits_total", "Commits of accounts")                                                           \
     COUNTER(STORE_CHANGES, "store_changes_total", "Changes carried by them")
 
+/* How long things took. */
+#define METRICS_HISTOGRAMS(HISTOGRAM)                                                                                              \
+    HISTOGRAM(STEP, "session_step_seconds", "One step of a session: commands of one read, with what they wait for")                \
+    HISTOGRAM(COMMIT, "store_commit_seconds", "One durable write of the storage engine")                                           \
+    HISTOGRAM(PASSWORD, "password_seconds", "Verifying a password, waiting for a permit not counted")
+
 enum metric {
 #define METRICS_NAME(id, name, help) METRIC_##id,
     METRICS(METRICS_NAME, METRICS_NAME)
@@ -39,6 +45,16 @@ enum metric {
 void metrics_add(enum metric m, int64_t n);
 static inline void metrics_one(enum metric m) { metrics_add(m, 1); }
 int64_t metrics_get(enum metric m);
+enum metric_histogram {
+#define METRICS_NAME(id, name, help) METRIC_TIME_##id,
+    METRICS_HISTOGRAMS(METRICS_NAME)
+#undef METRICS_NAME
+        METRIC_TIME_COUNT
+};
+void metrics_took(enum metric_histogram h, int64_t us);
+/* How many of at most so long there were; the bounds are 16 us and each power of four from there to 17 s. */
+uint64_t metrics_took_within(enum metric_histogram h, int64_t us);
+
 void metrics_print(struct buf *out); /* Prometheus text format 0.0.4 */
 
 #endif

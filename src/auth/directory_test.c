@@ -6,6 +6,7 @@
 
 #include "auth/directory.h"
 #include "kv/engine.h"
+#include "kv/fault.h"
 #include "store/store.h"
 
 struct world {
@@ -299,6 +300,67 @@ static void test_directory_survives_reopening(void **state)
     close_world(&w);
 }
 
+static enum st try_add(struct directory *d, struct store *store)
+{
+    account_id id = 0;
+    struct directory_account a = {.address = STR("new@xyz.com"), .quota_bytes = 1 << 20, .quota_messages = UINT64_MAX};
+    return directory_account_add(d, store, &a, &id, NULL);
+}
+
+/* The crash states of accounts.c: the engine crashes at the n-th write of adding or removing; after the restart the same call goes
+ * on to the end, and nothing is left over. */
+static void crash_at(uint64_t n, bool removing, bool *more)
+{
+    struct world w = {0};
+    struct kv *fault = NULL;
+    struct arena arena = ARENA_INIT(1 << 20);
+    struct directory_account a;
+    struct store_config config;
+    size_t accounts = 0;
+    open_world(&w);
+    add_domain(&w, "xyz.com", "", "", true);
+    directory_close(w.d);
+    store_close(w.store);
+    assert_int_equal(kv_fault_new(&w.kv, true, &fault, NULL), ST_OK);
+    w.kv = fault;
+    store_config_defaults(&config);
+    assert_int_equal(store_open(fault, &config, &w.store, NULL), ST_OK);
+    assert_int_equal(directory_open(fault, &w.d, NULL), ST_OK);
+    if (removing)
+        assert_int_equal(try_add(w.d, w.store), ST_OK);
+    kv_fault_plan(fault, &(struct kv_fault_plan){.kinds = KV_FAULT_WRITE, .at = n, .class = ST_TEMP, .crash = true});
+    (void)!(removing ? directory_account_remove(w.d, w.store, STR("new@xyz.com"), NULL) : try_add(w.d, w.store));
+    *more = kv_fault_fired(fault);
+    kv_fault_restart(fault);
+    directory_close(w.d);
+    store_close(w.store);
+    assert_int_equal(store_open(fault, &config, &w.store, NULL), ST_OK);
+    assert_int_equal(directory_open(fault, &w.d, NULL), ST_OK);
+    enum st st = removing ? directory_account_remove(w.d, w.store, STR("new@xyz.com"), NULL) : try_add(w.d, w.store);
+    if (st != ST_OK && st != (removing ? ST_NOTFOUND : ST_EXISTS))
+        fail_msg("write %d of %s: then %s", (int)n, removing ? "remove" : "add", st_name(st));
+    assert_int_equal(directory_accounts(w.d, STR_NONE, count_account, &accounts, NULL), ST_OK);
+    assert_int_equal(accounts, removing ? 0 : 1);
+    assert_int_equal(directory_account_login(w.d, STR("new"), &arena, &a, NULL), removing ? ST_NOTFOUND : ST_OK);
+    struct fsck_result fsck = {0};
+    assert_int_equal(store_fsck(w.store, false, true, NULL, NULL, &fsck, NULL), ST_OK);
+    assert_int_equal(fsck.accounts, accounts);
+    arena_release(&arena);
+    close_world(&w);
+}
+
+static void test_crashes(void **state)
+{
+    (void)state;
+    for (int removing = 0; removing < 2; removing++) {
+        bool more = true;
+        uint64_t n = 0;
+        while (more && n < 100)
+            crash_at(++n, removing, &more);
+        assert_in_range(n, 4, 99); /* several writes were cut off, and the last round had none */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_remove_and_list),
         cmocka_unit_test(test_directory_survives_reopening),
+        cmocka_unit_test(test_crashes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

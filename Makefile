@@ -10,8 +10,8 @@ test:
 check: ## the gates: warnings under both compilers, layers, headers alone, function sizes, format, static analysis
 	script/bootstrap test
 	script/check
-bench:
-	script/bootstrap test
+bench: ## the microbenchmarks, from the engine to whole IMAP sessions
+	script/bootstrap
 	bench/run
 fuzz: ## every fuzz target, MINUTES each (default 10)
 	script/bootstrap test

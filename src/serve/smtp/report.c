@@ -39,6 +39,6 @@ void smtp_report_transaction(const struct smtp_session *s, const struct smtp_tra
               LOG_Z("result", taken                        ? "taken"
                               : t->result == SMTP_SAY_NONE ? "dropped"
                                                            : "refused"),
-              LOG_Z("error", t->result_err.class == ST_OK ? "" : t->result_err.detail),
+              LOG_Z("error", taken || t->result_err.class == ST_OK ? "" : t->result_err.detail),
               LOG_MS("took", clock_mono_ms() - t->started_ms));
 }

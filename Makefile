@@ -18,7 +18,7 @@ fuzz: ## every fuzz target, MINUTES each (default 10)
 	script/fuzz $${MINUTES:-10}
 crash: ## kill -9 under load, ROUNDS times (default 50)
 	script/bootstrap test
-	python3 test/crash/run.py --rounds $${ROUNDS:-50}
+	python3 test/crash/torture.py --rounds $${ROUNDS:-50}
 interop: ## real clients and servers, also those that are not in `test`
 	script/bootstrap test
 	python3 test/run.py interop

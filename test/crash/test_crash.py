@@ -1,7 +1,7 @@
 """A short run of the torture; `make crash` runs the long one."""
 import unittest
 
-from run import torture
+from torture import torture
 
 
 class Crash(unittest.TestCase):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 under load, again and again: nothing acknowledged is lost, doubled or damaged; UIDs never go back; fsck finds nothing.
 
-    test/crash/run.py [--rounds 50] [--seconds 2] [--seed N] [--engine rocksdb]
+    test/crash/torture.py [--rounds 50] [--seconds 2] [--seed N] [--engine rocksdb]
 
 Each round starts the server on the same directory, loads it from several clients at once (SMTP, APPEND, STORE, EXPUNGE, COPY, relay to a sink),
 kills all its processes at a random moment, starts it again and compares what it holds with what it had acknowledged. A request that was under

@@ -13,7 +13,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from postrider import CAROLYN, ELINOR, PASSWORD, PROGRAM, Demo, DemoTest, make_message
+from postrider import CAROLYN, ELINOR, PROGRAM, ROOT, Demo, DemoTest, make_message
 
 
 def invoke(*words, text=None, timeout=120):
@@ -372,6 +372,12 @@ class Setup(unittest.TestCase):
     def test_wrong_arguments(self):
         self.assertEqual(invoke("setup", "nodots", "me@example.org", "--config", "/tmp/x/y.conf", "--password-stdin", text="x\n").returncode, 1)
         self.assertEqual(invoke("setup", "mail.example.org", "nobody", "--config", "/tmp/x/y.conf", "--password-stdin", text="x\n").returncode, 1)
+
+
+class Manual(unittest.TestCase):
+    def test_derived_pages_are_up_to_date(self):
+        done = subprocess.run([ROOT / "script/manual", "--check"], env={**os.environ, "POSTRIDER": str(PROGRAM)}, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 class ManyAccounts(unittest.TestCase):

@@ -146,12 +146,19 @@ static inline void testing_open_store(struct testing *t)
     OK(&t->err, directory_open(t->kv, &t->directory, &t->err));
 }
 
+/* Tests on the real clock (TESTING_REAL_CLOCK) leave it alone. */
+#ifdef TESTING_REAL_CLOCK
+#define TESTING_CLOCK() ((void)0)
+#else
+#define TESTING_CLOCK() clock_sim_set(1700000000000)
+#endif
+
 /* fault: behind the fault engine; split: commits in steps. */
 static inline void testing_open(struct testing *t, bool fault, bool split)
 {
     *t = (struct testing){0};
     fake = (struct fake){.sent = BUF_INIT(1 << 24), .last = BUF_INIT(1 << 24)};
-    clock_sim_set(1700000000000);
+    TESTING_CLOCK();
     arena_init(&t->arena, 64 << 20);
     OK(&t->err, kv_open(&(struct kv_config){.engine = "memory"}, &t->kv, &t->err));
     if (fault)
@@ -208,6 +215,7 @@ static inline enum st testing_accept(struct testing *t, const char *from, const 
     return accept_message(t->queue, &envelope, str_of(bytes), id, &t->err);
 }
 
+#ifndef TESTING_REAL_CLOCK
 /* Runs the queue until nothing is left or `hours` have passed. */
 static inline void testing_run(struct testing *t, unsigned hours)
 {
@@ -222,6 +230,8 @@ static inline void testing_run(struct testing *t, unsigned hours)
     if (clock_wall_ms() < end)
         clock_sim_advance(end - clock_wall_ms());
 }
+
+#endif
 
 struct testing_mailbox {
     uint32_t count;

@@ -40,6 +40,13 @@ def free_port_base():
     raise RuntimeError("no free range of ports")
 
 
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Demo:
     """`postrider demo` as a child process. Use as a context manager, or start() and stop()."""
 
@@ -84,10 +91,13 @@ class Demo:
     def kill(self):
         """kill -9 of everything at once."""
         if self.process:
-            for pid in self.pids():
+            pids = self.pids()
+            for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
+            while any(alive(pid) for pid in pids):  # the sockets are free when the last of them has gone
+                time.sleep(0.005)
             self.process.stdout.close()
             self.process = None
 

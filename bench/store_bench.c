@@ -350,7 +350,7 @@ int main(int argc, char **argv)
     buf_init(&b.digest, 1 << 20);
     must(digest_build(str_make(b.message, MESSAGE_BYTES), &b.digest, e));
     printf("digest of %zu bytes\n", b.digest.n);
-    must(kv_open(&(struct kv_config){.engine = engine, .path = dir, .cache_bytes = 256 << 20}, &b.kv, e));
+    must(kv_open(&(struct kv_config){.engine = engine, .path = dir, .cache_bytes = 64 << 20}, &b.kv, e));
     store_config_defaults(&config);
     must(store_open(b.kv, &config, &b.store, e));
     if (phase(&b, 'i')) /* few, to be run under callgrind */

@@ -105,7 +105,7 @@ static void remove_from_page(struct tx *tx, struct tx_mailbox *m, struct page *p
             kept++;
         }
     }
-    page->count = (uint16_t)kept;
+    page->count = kept;
     page->highest_modseq = tx->modseq;
 }
 

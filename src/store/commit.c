@@ -184,7 +184,7 @@ static void trim_journal(struct tx *tx, struct kv_batch *b)
 
 static void fill_node(struct tx_node *n, struct kv_batch *b)
 {
-    if (n->state == NODE_CLEAN)
+    if (n->state == NODE_CLEAN || n->state == NODE_UNREAD)
         return;
     struct page *p = n->page ? (struct page *)(uintptr_t)n->value.p : NULL;
     if (n->state == NODE_DELETED || (p && p->count == 0)) {
@@ -195,9 +195,8 @@ static void fill_node(struct tx_node *n, struct kv_batch *b)
         kv_batch_put(b, key_str(&n->key), n->value);
         return;
     }
-    size_t size = page_size(p);
-    page_swap(p); /* stays so: the transaction ends here */
-    kv_batch_put(b, key_str(&n->key), str_make(p, size));
+    char bytes[PAGE_BYTES_MAX + PAGE_SLACK];
+    kv_batch_put(b, key_str(&n->key), str_make(bytes, page_encode(p, bytes)));
 }
 
 enum st tx_fill(struct tx *tx, struct kv_batch *b, struct err *e)

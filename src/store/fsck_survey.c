@@ -130,7 +130,7 @@ static bool survey_page(struct fsck *f, struct survey_mailbox *m, uint32_t numbe
     struct page *page;
     enum st s = tx_page(f->tx, m->id, number, true, &page, f->e);
     if (s == ST_OK) {
-        f->page.count = (uint16_t)kept;
+        f->page.count = kept;
         *page = f->page;
     }
     return fsck_fail(f, s);

@@ -16,7 +16,7 @@ enum message_flag { /* RFC 9051 2.3.2; \Recent is the session's affair */
                     MESSAGE_DRAFT = 1 << 4,
 };
 
-/* One message in one mailbox: an entry of an index page, 48 bytes, stored little-endian just as it lies here. */
+/* One message in one mailbox: an entry of an index page. */
 struct message_entry {
     uint32_t uid;
     uint32_t flags;      /* enum message_flag */
@@ -27,7 +27,6 @@ struct message_entry {
     uint32_t size;       /* bytes, RFC822.SIZE */
     uint64_t email;      /* the e-mail (bytes, digest) it shows; shared by all copies in the account. EMAILID of RFC 8474 */
 };
-_Static_assert(sizeof(struct message_entry) == 48, "stored as is");
 
 /* What an e-mail is, whichever mailboxes show it. */
 struct message_email {

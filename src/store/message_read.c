@@ -88,7 +88,7 @@ static bool visit_page(void *context, struct str key, struct str value)
 
 static enum st walk_one(struct account *a, uint32_t mailbox, uint32_t number, struct walk *w, struct err *e)
 {
-    char room[sizeof(struct page) + 8];
+    char room[PAGE_BYTES_MAX + 8];
     struct buf value = {room, 0, sizeof room, sizeof room, false}; /* a page is never longer: no memory is taken */
     struct key key = key_u32_u32(KEY_PAGE, mailbox, number);
     enum st s = kv_get(account_kv(a), a->partition, key_str(&key), &value, e);

@@ -1,5 +1,6 @@
 /* Index pages: up to 128 entries of a mailbox, for UIDs that share uid >> PAGE_BITS, so that a UID finds its page without a
- * directory. Stored as it lies in memory (little-endian), cut behind the last entry.
+ * directory. Stored by columns: of each field the least value of the page, and what the others have above it in as few bytes as
+ * the largest needs. That is about 14 bytes for an entry instead of 48, and as fast to decode as there are values.
  *
  * And "found" pages: which mailboxes show the e-mails that share email >> FOUND_BITS; an e-mail that none shows is garbage. */
 #ifndef STORE_PAGE_H
@@ -10,21 +11,23 @@
 enum { PAGE_BITS = 7, PAGE_ENTRIES = 1 << PAGE_BITS };
 
 struct page {
-    uint8_t version, zero;
-    uint16_t count;
-    uint32_t zero2;
-    uint64_t highest_modseq; /* of all entries, and of entries that are gone: not lower than any */
-    struct message_entry entries[PAGE_ENTRIES];
+    uint32_t count;
+    uint64_t highest_modseq;                    /* of all entries, and of entries that are gone: not lower than any */
+    struct message_entry entries[PAGE_ENTRIES]; /* sorted by uid */
 };
-enum { PAGE_HEAD = 16 };
-_Static_assert(sizeof(struct page) == PAGE_HEAD + PAGE_ENTRIES * sizeof(struct message_entry), "stored as is");
+enum {
+    PAGE_BYTES_MAX = 2 + PAGE_ENTRIES / 8 + 10 + 7 * 11 + PAGE_ENTRIES * 44, /* of the stored form */
+    PAGE_SLACK = 8,                                                          /* what page_encode may write behind it */
+};
 
-static inline size_t page_size(const struct page *p) { return PAGE_HEAD + p->count * sizeof(struct message_entry); }
-void page_init(struct page *p);
+static inline size_t page_size(const struct page *p) /* bytes in use, in memory */
+{
+    return offsetof(struct page, entries) + p->count * sizeof(struct message_entry);
+}
+/* Writes the stored form of a page that is not empty; `out` has PAGE_BYTES_MAX + PAGE_SLACK bytes. Returns its size. */
+size_t page_encode(const struct page *p, char *out);
 /* Fills *p from stored bytes, which are those of page number `number`. */
 enum st page_decode(struct str bytes, uint32_t number, struct page *p, struct err *e) MUST_USE;
-/* Turns the page into its stored form, in place (nothing to do on a little-endian machine), and back. */
-void page_swap(struct page *p);
 
 /* Index of the first entry with a UID of at least `uid`; count if there is none. */
 unsigned page_at(const struct page *p, uint32_t uid);

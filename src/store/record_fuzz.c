@@ -75,12 +75,18 @@ static void fuzz_email(struct str s)
 
 static void fuzz_page(struct str s)
 {
-    struct page *p = malloc(sizeof *p);
-    if (p && page_decode(s, 0, p, NULL) == ST_OK) {
-        check(page_size(p) == s.n);
+    struct page *p = malloc(sizeof *p), *q = malloc(sizeof *q);
+    char *back = malloc(PAGE_BYTES_MAX + PAGE_SLACK);
+    if (p && q && back && page_decode(s, 0, p, NULL) == ST_OK) {
+        size_t n = page_encode(p, back);
+        check(n <= PAGE_BYTES_MAX);
+        check(page_decode(str_make(back, n), 0, q, NULL) == ST_OK);
+        check(p->count == q->count && memcmp(p->entries, q->entries, p->count * sizeof p->entries[0]) == 0);
         (void)page_find(p, 5);
     }
     free(p);
+    free(q);
+    free(back);
 }
 
 static void fuzz_found(struct str s)

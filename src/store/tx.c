@@ -305,24 +305,22 @@ static enum st set_stored(struct tx *tx, struct tx_node *n, struct str stored, s
 static enum st load_node(struct tx *tx, const struct key *key, struct tx_node **out, struct err *e)
 {
     uint64_t hash = key_hash(key);
-    *out = find_node(tx, key, hash);
-    if (*out)
+    struct tx_node *n = find_node(tx, key, hash);
+    *out = n;
+    if (n && n->state != NODE_UNREAD)
         return ST_OK;
     buf_clear(&tx->scratch);
     enum st s = kv_get(account_kv(tx->a), tx->a->partition, key_str(key), &tx->scratch, e);
     if (s != ST_OK && s != ST_NOTFOUND)
         return s;
-    struct tx_node *n = add_node(tx, key, hash);
+    if (!n)
+        n = add_node(tx, key, hash);
     if (!n)
         return no_memory(e);
-    if (s == ST_OK) {
-        s = set_stored(tx, n, buf_str(&tx->scratch), e);
-        if (s != ST_OK) {
-            n->hash = 0; /* cannot be found any more: hashes of keys are compared first */
-            n->key.n = 0;
-            return s;
-        }
-    }
+    n->state = NODE_UNREAD;
+    if (s == ST_OK)
+        TRY(set_stored(tx, n, buf_str(&tx->scratch), e));
+    n->state = NODE_CLEAN;
     *out = n;
     return ST_OK;
 }
@@ -405,10 +403,16 @@ static bool visit_prefetch(void *context, struct str key, struct str value)
         return true;
     memcpy(k.b, key.p, key.n);
     uint64_t hash = key_hash(&k);
-    if (find_node(p->tx, &k, hash))
+    struct tx_node *n = find_node(p->tx, &k, hash);
+    if (n && n->state != NODE_UNREAD)
         return true;
-    struct tx_node *n = add_node(p->tx, &k, hash);
+    if (!n)
+        n = add_node(p->tx, &k, hash);
+    if (n)
+        n->state = NODE_UNREAD;
     p->st = n ? set_stored(p->tx, n, value, p->e) : no_memory(p->e);
+    if (p->st == ST_OK)
+        n->state = NODE_CLEAN;
     return p->st == ST_OK;
 }
 
@@ -421,6 +425,27 @@ enum st tx_prefetch(struct tx *tx, struct key from, struct key to, struct err *e
 
 /* ---- pages ---- */
 
+/* A page that nobody changed yet is written in place: taking that back means reading it again, which is rare; copying is not. */
+static struct page *page_for_writing(struct tx *tx, struct tx_node *n)
+{
+    bool in_place = n->state == NODE_CLEAN && n->value.p;
+    struct page *old = (struct page *)(uintptr_t)n->value.p, *p = old;
+    if (!in_place && !(p = ARENA_NEW(&tx->arena, struct page)))
+        return NULL;
+    if (!in_place && old)
+        memcpy(p, old, page_size(old));
+    struct tx_undo *u = push_undo(tx, UNDO_NODE);
+    if (!u)
+        return NULL;
+    u->node = n;
+    u->value = in_place ? STR_NONE : n->value;
+    u->state = in_place ? NODE_UNREAD : n->state;
+    n->change = tx->change;
+    n->value = str_make(p, sizeof *p);
+    n->state = NODE_DIRTY;
+    return p;
+}
+
 enum st tx_page(struct tx *tx, uint32_t mailbox, uint32_t number, bool write, struct page **out, struct err *e)
 {
     struct key key = key_u32_u32(KEY_PAGE, mailbox, number);
@@ -429,18 +454,11 @@ enum st tx_page(struct tx *tx, uint32_t mailbox, uint32_t number, bool write, st
     *out = (struct page *)(uintptr_t)n->value.p;
     if (!write || (n->change == tx->change && n->state == NODE_DIRTY))
         return ST_OK;
-    struct page *p = ARENA_NEW(&tx->arena, struct page);
-    if (!p || !write_node(tx, &key))
+    *out = page_for_writing(tx, n);
+    if (!*out)
         return no_memory(e);
-    if (*out)
-        memcpy(p, *out, page_size(*out));
-    else
-        page_init(p);
-    n->value = str_make(p, sizeof *p);
-    n->state = NODE_DIRTY;
     tx->dirty = true;
-    tx->bytes += sizeof *p;
-    *out = p;
+    tx->bytes += (*out)->count * 16 + 128; /* about what it takes */
     return ST_OK;
 }
 

@@ -4,9 +4,14 @@
 
 #include "store/key.h"
 
-enum node_state { NODE_CLEAN, NODE_DIRTY, NODE_DELETED };
+enum node_state {
+    NODE_CLEAN,
+    NODE_DIRTY,
+    NODE_DELETED,
+    NODE_UNREAD, /* a change that was taken back had written over it */
+};
 
-/* `value.p` is NULL if absent. Of an index page it is a struct page in native byte order, with room for all entries. */
+/* `value.p` is NULL if absent. Of an index page it is a struct page, with room for all entries. */
 struct tx_node {
     struct key key;
     uint64_t hash;

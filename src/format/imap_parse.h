@@ -149,7 +149,10 @@ bool imap_pattern_match(struct str pattern, struct str name, char separator);
 /* As above, and whether some name below `name` (name, separator, more) could have the form. */
 bool imap_pattern_match_below(struct str pattern, struct str name, char separator);
 
-/* ---- FETCH (RFC 9051 6.4.5, 3516, 7162, 8474, 8514, 8970) ---- */
+/* RFC 9394 3.1: SP "1:100" or "-1:-100", from the end. The first one is the nearer to where is counted from. */
+bool imap_parse_partial_range(struct imap_args *a, int64_t *first, int64_t *last);
+
+/* ---- FETCH (RFC 9051 6.4.5, 3516, 7162, 8474, 8514, 8970, 9394) ---- */
 
 enum imap_fetch_kind {
     IMAP_FETCH_UID,
@@ -198,6 +201,8 @@ struct imap_fetch {
     bool sets_seen; /* some item is a body that is not peeked at */
     bool has_changed_since, vanished;
     uint64_t changed_since;
+    bool partial; /* RFC 9394 3.3, for UID FETCH: only these of the messages */
+    int64_t partial_first, partial_last;
 };
 bool imap_parse_fetch(struct imap_args *a, struct imap_fetch *out); /* what follows "FETCH" SP */
 /* Has it an item of that kind (without section)? */

@@ -57,7 +57,7 @@ static void print_section(const struct imap_section *s, struct buf *out)
 /* The answer names the section again, with the origin of a partial one (RFC 9051 7.5.2). */
 static bool make_label(struct imap_args *a, const char *word, struct imap_fetch_item *item)
 {
-    DEFER(buf_release) struct buf label = BUF_INIT(64 << 10);
+    DEFER(buf_release) struct buf label = BUF_INIT(8 << 10); /* RFC 7162 4: longer lines are not asked of clients */
     buf_add_z(&label, word);
     print_section(&item->section, &label);
     if (item->partial && item->kind != IMAP_FETCH_BINARY_SIZE)
@@ -275,6 +275,10 @@ static bool modifiers(struct imap_args *a, struct imap_fetch *out)
         } else if (imap_accept_word(a, "CHANGEDSINCE")) {
             out->has_changed_since = true;
             if (!imap_parse_space(a) || !imap_parse_number64(a, &out->changed_since))
+                return false;
+        } else if (imap_accept_word(a, "PARTIAL")) {
+            out->partial = true;
+            if (!imap_parse_partial_range(a, &out->partial_first, &out->partial_last))
                 return false;
         } else {
             return imap_args_fail(a, "a known FETCH modifier");

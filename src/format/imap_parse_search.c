@@ -270,19 +270,16 @@ static bool partial_number(struct imap_args *a, int64_t *out)
     return ok;
 }
 
-/* RFC 9394 3.1: PARTIAL 1:100 or -1:-100 */
-static bool partial_range(struct imap_args *a, struct imap_search *out)
+bool imap_parse_partial_range(struct imap_args *a, int64_t *first, int64_t *last)
 {
-    if (!imap_parse_space(a) || !partial_number(a, &out->partial_first) || !imap_parse_char(a, ':') ||
-        !partial_number(a, &out->partial_last))
+    if (!imap_parse_space(a) || !partial_number(a, first) || !imap_parse_char(a, ':') || !partial_number(a, last))
         return false;
-    if ((out->partial_first < 0) != (out->partial_last < 0))
+    if ((*first < 0) != (*last < 0))
         return imap_args_fail(a, "a range of one sign");
-    bool swap = out->partial_first > 0 ? out->partial_first > out->partial_last : out->partial_first < out->partial_last;
-    if (swap) {
-        int64_t first = out->partial_last;
-        out->partial_last = out->partial_first;
-        out->partial_first = first;
+    if (*first > 0 ? *first > *last : *first < *last) {
+        int64_t t = *last;
+        *last = *first;
+        *first = t;
     }
     return true;
 }
@@ -297,7 +294,7 @@ static bool return_option(struct imap_args *a, struct imap_search *out)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (imap_accept_word(a, words[i].word)) {
             out->returns |= words[i].bit;
-            return words[i].bit != IMAP_RETURN_PARTIAL || partial_range(a, out);
+            return words[i].bit != IMAP_RETURN_PARTIAL || imap_parse_partial_range(a, &out->partial_first, &out->partial_last);
         }
     return imap_args_fail(a, "a known return option");
 }

@@ -2,38 +2,73 @@
 #include "serve/imap/imap.h"
 #include "serve/imap/table.h"
 
+/* A MOVE whose answer is being written: "* OK [COPYUID ...] Moved" before the EXPUNGE responses. */
+struct move {
+    struct buf line;
+    size_t at;
+};
+
+static void move_release(void *state)
+{
+    struct move *m = state;
+    buf_release(&m->line);
+}
+
 static void result_release(struct message_copy *r)
 {
     uidset_release(&r->from_uids);
     uidset_release(&r->to_uids);
 }
 
-/* "COPYUID 38505 304,319:320 3956:3958" (RFC 4315 3); false: nothing was copied, or the code is too long to be said. */
-static bool copyuid(const struct message_copy *r, struct buf *out)
+/* "COPYUID 38505 304,319:320 3956:3958" (RFC 4315 3) */
+static void put_copyuid(const struct message_copy *r, struct buf *out)
 {
-    if (uidset_empty(&r->to_uids))
-        return false;
     buf_printf(out, "COPYUID %u ", r->uidvalidity);
     uidset_print(&r->from_uids, out);
     buf_add_c(out, ' ');
     uidset_print(&r->to_uids, out);
-    return buf_ok(out);
 }
 
-static enum imap_next answer(struct imap_session *s, const struct message_copy *r)
+static enum imap_next copied(struct imap_session *s, const struct message_copy *r)
 {
     DEFER(buf_release) struct buf code = BUF_INIT(IMAP_TAGGED_MAX / 2);
-    bool has_code = copyuid(r, &code);
-    if (!r->move)
-        return has_code ? imap_ok_code(s, buf_str(&code), "COPY completed") : imap_ok(s, NULL, "COPY completed");
-    if (has_code) { /* RFC 6851 4.3: before the EXPUNGE responses, so not in the tagged reply */
-        imap_put(s, STR("* OK ["));
-        imap_put(s, buf_str(&code));
-        imap_put(s, STR("] Moved\r\n"));
-    }
-    if (imap_qresync(s))
+    if (uidset_empty(&r->to_uids))
+        return imap_ok(s, NULL, "COPY completed, nothing was copied");
+    put_copyuid(r, &code);
+    return buf_ok(&code) ? imap_ok_code(s, buf_str(&code), "COPY completed") : imap_ok(s, NULL, "COPY completed");
+}
+
+static enum imap_next move_resume(struct imap_session *s, struct imap_command *c)
+{
+    struct move *m = c->state;
+    struct str piece = str_upto(str_from(buf_str(&m->line), m->at), imap_room_bytes(s));
+    imap_put(s, piece);
+    m->at += piece.n;
+    if (m->at < m->line.n)
+        return IMAP_MORE;
+    if (imap_qresync(s)) /* RFC 6851 4.4 */
         imap_ok_highest_modseq(s);
     return imap_ok(s, NULL, "MOVE completed");
+}
+
+/* RFC 9051 6.4.8: COPYUID is in an untagged OK, before what says that the messages are gone. */
+static enum imap_next moved(struct imap_session *s, struct imap_command *c, const struct message_copy *r)
+{
+    struct move *m = ARENA_NEW(&s->arena, struct move);
+    if (uidset_empty(&r->to_uids))
+        return imap_ok(s, NULL, "MOVE completed, nothing was moved");
+    if (!m)
+        return imap_ok(s, NULL, "MOVE completed");
+    buf_init(&m->line, IMAP_TAGGED_MAX);
+    c->state = m;
+    c->release = move_release;
+    c->resume = move_resume;
+    buf_add_z(&m->line, "* OK [");
+    put_copyuid(r, &m->line);
+    buf_add_z(&m->line, "] Moved\r\n");
+    if (!buf_ok(&m->line))
+        buf_release(&m->line); /* too long a code: the messages were moved all the same */
+    return move_resume(s, c);
 }
 
 static enum st check_rights(struct imap_session *s, bool move, struct err *e)
@@ -45,19 +80,21 @@ static enum st check_rights(struct imap_session *s, bool move, struct err *e)
     return imap_access(s, ACCESS_EXPUNGE, s->selected.id, e);
 }
 
-static enum imap_next copy_to(struct imap_session *s, const struct uidset *uids, struct str name, bool move)
+static enum imap_next copy_to(struct imap_session *s, struct imap_command *c, const struct uidset *uids, struct str name, bool move)
 {
     struct err e = {0};
-    struct mailbox_info to;
+    struct mailbox_info *to = ARENA_NEW(&s->arena, struct mailbox_info);
     struct message_copy result = {.move = move};
-    enum st st = imap_find_mailbox(s, name, ACCESS_INSERT, &to, &e);
+    if (!to)
+        return imap_no(s, "LIMIT", "The command is too large");
+    enum st st = imap_find_mailbox(s, name, ACCESS_INSERT, to, &e);
     if (st == ST_NOTFOUND)
         return imap_no(s, "TRYCREATE", "There is no such mailbox");
     if (st == ST_OK)
         st = check_rights(s, move, &e);
     if (st == ST_OK && !uidset_empty(uids))
-        st = message_copy(s->account, s->selected.id, to.id, uids, &result, &e);
-    enum imap_next next = st == ST_OK ? answer(s, &result) : imap_fail(s, &e);
+        st = message_copy(s->account, s->selected.id, to->id, uids, &result, &e);
+    enum imap_next next = st != ST_OK ? imap_fail(s, &e) : move ? moved(s, c, &result) : copied(s, &result);
     result_release(&result);
     return next;
 }
@@ -71,11 +108,11 @@ static enum imap_next copy_or_move(struct imap_session *s, struct imap_command *
     if (!imap_parse_set(&c->args, &set) || !imap_parse_space(&c->args) || !imap_parse_mailbox(&c->args, &name) ||
         !imap_parse_end(&c->args))
         return imap_bad_args(s, c);
-    if (move && s->selected.read_only)
-        return imap_no(s, "READ-ONLY", "The mailbox is selected read-only");
     if (imap_set_resolve(s, &set, c->uid, &uids, &e) != ST_OK)
         return imap_fail_set(s, &e);
-    return copy_to(s, &uids, name, move);
+    if (move && s->selected.read_only)
+        return imap_no(s, "READ-ONLY", "The mailbox is selected read-only");
+    return copy_to(s, c, &uids, name, move);
 }
 
 enum imap_next imap_cmd_copy(struct imap_session *s, struct imap_command *c) { return copy_or_move(s, c, false); }

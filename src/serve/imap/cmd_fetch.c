@@ -1,7 +1,7 @@
-/* FETCH and UID FETCH (RFC 9051 6.4.5, 7162, 3516, 8474, 8514, 8970). The answer is a cursor over index pages; ENVELOPE,
+/* FETCH and UID FETCH (RFC 9051 6.4.5, 7162, 3516, 8474, 8514, 8970, 9394). The answer is a cursor over index pages; ENVELOPE,
  * BODYSTRUCTURE and most header fields come from the digests, so that the message itself is read only for its text. */
+#include "rt/log.h"
 #include "serve/imap/fetch.h"
-
 #include "serve/imap/table.h"
 
 static void fetch_release(void *state)
@@ -12,73 +12,93 @@ static void fetch_release(void *state)
     uidset_release(&f->vanished);
     buf_release(&f->digests);
     buf_release(&f->scratch);
+    buf_release(&f->crlf);
     buf_release(&f->one);
 }
 
-/* ---- digests of a page ---- */
+/* ---- e-mails of a page ---- */
 
-static bool item_needs_digest(enum imap_fetch_kind kind)
+/* What keeps the e-mails of the window while they are read in the order of their ids. */
+struct ahead {
+    struct fetch *f;
+    uint8_t order[FETCH_EMAILS]; /* of the window, by id */
+    size_t next;
+};
+_Static_assert((int)FETCH_EMAILS <= 256, "order");
+
+static void keep_digest(struct fetch *f, struct fetch_email *place, struct str digest)
 {
-    switch (kind) {
-    case IMAP_FETCH_ENVELOPE:
-    case IMAP_FETCH_BODY:
-    case IMAP_FETCH_BODYSTRUCTURE:
-    case IMAP_FETCH_PREVIEW:
-    case IMAP_FETCH_SECTION:
-    case IMAP_FETCH_BINARY:
-    case IMAP_FETCH_BINARY_SIZE:
-        return true;
-    case IMAP_FETCH_UID:
-    case IMAP_FETCH_FLAGS:
-    case IMAP_FETCH_INTERNALDATE:
-    case IMAP_FETCH_RFC822_SIZE:
-    case IMAP_FETCH_MODSEQ:
-    case IMAP_FETCH_EMAILID:
-    case IMAP_FETCH_THREADID:
-    case IMAP_FETCH_SAVEDATE:
-        return false;
-    }
-    return false;
+    if (!f->needs_digest || buf_room(&f->digests) < digest.n)
+        return;
+    place->at = f->digests.n;
+    buf_add(&f->digests, digest);
+    place->n = buf_ok(&f->digests) ? digest.n : 0;
 }
 
-static bool keep_digest(void *context, uint64_t email, struct str bytes)
+static bool keep_email(void *context, const struct message_email *email, struct str digest)
 {
-    struct fetch *f = context;
-    for (size_t i = f->page_at; i < f->page_n; i++) { /* in ascending order, as they were asked for */
-        f->page_at = i + 1;
-        if (f->page[i].email != email)
+    struct ahead *a = context;
+    struct fetch *f = a->f;
+    for (; a->next < f->window_n; a->next++) {
+        uint8_t i = a->order[a->next];
+        uint64_t id = f->page[f->window + i].email;
+        if (id > email->id)
+            return true;
+        if (id < email->id)
             continue;
-        if (buf_room(&f->digests) >= bytes.n) {
-            f->places[i] = (struct fetch_digest){f->digests.n, bytes.n};
-            buf_add(&f->digests, bytes);
-        }
-        return buf_ok(&f->digests);
+        f->emails[i].known = true;
+        f->emails[i].email = *email;
+        keep_digest(f, &f->emails[i], digest);
     }
     return false;
 }
 
-/* Reads the digests of the whole page by range, if its e-mails ascend (they do unless messages were copied about). */
-static void prefetch_digests(struct imap_session *s, struct fetch *f)
+/* Insertion sort: the ids are in order already unless messages were copied about. */
+static void sort_window(const struct fetch *f, struct ahead *a)
 {
-    uint64_t emails[FETCH_PAGE];
-    struct err e = {0};
-    memset(f->places, 0, sizeof f->places);
-    buf_clear(&f->digests);
-    for (size_t i = 0; i < f->page_n; i++) {
-        emails[i] = f->page[i].email;
-        if (i > 0 && emails[i] <= emails[i - 1])
-            return;
+    for (size_t i = 0; i < f->window_n; i++) {
+        size_t at = i;
+        uint64_t id = f->page[f->window + i].email;
+        for (; at > 0 && f->page[f->window + a->order[at - 1]].email > id; at--)
+            a->order[at] = a->order[at - 1];
+        a->order[at] = (uint8_t)i;
     }
-    if (f->page_n > 1 && message_digests(s->account, emails, f->page_n, keep_digest, f, &e) != ST_OK)
-        memset(f->places, 0, sizeof f->places);
-    f->page_at = 0;
+}
+
+/* Reads facts and digests of the next messages by range. What fails here is tried again, and then told, when its turn comes. */
+static void read_ahead(struct imap_session *s, struct fetch *f)
+{
+    uint64_t ids[FETCH_EMAILS];
+    struct ahead a = {.f = f};
+    struct err e = {0};
+    size_t n = 0;
+    f->window = f->page_at;
+    f->window_n = f->page_n - f->page_at < FETCH_EMAILS ? f->page_n - f->page_at : FETCH_EMAILS;
+    memset(f->emails, 0, sizeof f->emails);
+    buf_clear(&f->digests);
+    sort_window(f, &a);
+    for (size_t i = 0; i < f->window_n; i++) {
+        uint64_t id = f->page[f->window + a.order[i]].email;
+        if (n == 0 || ids[n - 1] != id)
+            ids[n++] = id;
+    }
+    if (message_emails(s->account, ids, n, keep_email, &a, &e) != ST_OK)
+        memset(f->emails, 0, sizeof f->emails);
+}
+
+const struct message_email *fetch_email(struct imap_session *s, struct fetch *f)
+{
+    struct fetch_email *place = &f->emails[f->page_at - f->window];
+    if (!place->known)
+        place->known = message_email(s->account, f->page[f->page_at].email, &place->email, &f->err) == ST_OK;
+    return place->known ? &place->email : NULL;
 }
 
 bool fetch_need_digest(struct imap_session *s, struct fetch *f)
 {
     if (f->has_digest)
         return true;
-    const struct fetch_digest *place = &f->places[f->page_at];
+    const struct fetch_email *place = &f->emails[f->page_at - f->window];
     struct str bytes = str_sub(buf_str(&f->digests), place->at, place->n);
     if (!place->n) {
         f->one.max = DIGEST_SIZE_MAX;
@@ -91,187 +111,126 @@ bool fetch_need_digest(struct imap_session *s, struct fetch *f)
     return f->has_digest;
 }
 
-/* ---- items ---- */
-
-static void put_date(struct imap_session *s, const char *label, int64_t epoch_s)
+enum st fetch_read(struct imap_session *s, struct fetch *f, uint64_t offset, size_t n, struct buf *out)
 {
-    struct date d = {.epoch_s = epoch_s};
-    imap_put(s, str_of(label));
-    imap_put(s, STR(" \""));
-    date_print_imap(&d, s->out);
-    imap_put(s, STR("\""));
-}
-
-static void put_number(struct imap_session *s, const char *label, uint64_t n)
-{
-    imap_put(s, str_of(label));
-    imap_put(s, STR(" "));
-    buf_add_u64(s->out, n);
-}
-
-/* Text from the digest, which may be longer than the room. */
-static enum fetch_step put_text(struct fetch *f, struct imap_session *s, const char *label, struct str text)
-{
-    imap_put(s, str_of(label));
-    imap_put(s, STR(" "));
-    f->stream = FETCH_STREAM_MEMORY;
-    f->memory = text;
-    return FETCH_NEXT;
-}
-
-static enum fetch_step put_thread(struct imap_session *s, struct fetch *f, const struct message_entry *m)
-{
-    struct message_email email;
-    if (message_email(s->account, m->email, &email, &f->err) != ST_OK)
-        return FETCH_FAILED;
-    imap_putf(s, "THREADID (T%llx)", (unsigned long long)email.thread);
-    return FETCH_NEXT;
-}
-
-static void put_flags(struct imap_session *s, const struct message_entry *m)
-{
-    imap_put(s, STR("FLAGS ("));
-    imap_put_flags(s, m);
-    imap_put(s, STR(")"));
-}
-
-static enum fetch_step put_item(struct imap_session *s, struct fetch *f, const struct imap_fetch_item *item)
-{
-    const struct message_entry *m = &f->page[f->page_at];
-    switch (item->kind) {
-    case IMAP_FETCH_UID:
-        put_number(s, "UID", m->uid);
-        return FETCH_NEXT;
-    case IMAP_FETCH_FLAGS:
-        put_flags(s, m);
-        return FETCH_NEXT;
-    case IMAP_FETCH_INTERNALDATE:
-        put_date(s, "INTERNALDATE", m->internal_ms / 1000);
-        return FETCH_NEXT;
-    case IMAP_FETCH_RFC822_SIZE:
-        put_number(s, "RFC822.SIZE", m->size);
-        return FETCH_NEXT;
-    case IMAP_FETCH_MODSEQ:
-        imap_putf(s, "MODSEQ (%llu)", (unsigned long long)m->modseq);
-        return FETCH_NEXT;
-    case IMAP_FETCH_EMAILID:
-        imap_putf(s, "EMAILID (M%llx)", (unsigned long long)m->email);
-        return FETCH_NEXT;
-    case IMAP_FETCH_THREADID:
-        return put_thread(s, f, m);
-    case IMAP_FETCH_SAVEDATE:
-        put_date(s, "SAVEDATE", m->saved_s);
-        return FETCH_NEXT;
-    case IMAP_FETCH_ENVELOPE:
-        return put_text(f, s, "ENVELOPE", f->digest.envelope);
-    case IMAP_FETCH_BODY:
-        return put_text(f, s, "BODY", f->digest.body);
-    case IMAP_FETCH_BODYSTRUCTURE:
-        return put_text(f, s, "BODYSTRUCTURE", f->digest.bodystructure);
-    case IMAP_FETCH_PREVIEW:
-        imap_put(s, STR("PREVIEW "));
-        imap_put_string(s, f->digest.preview);
-        return FETCH_NEXT;
-    case IMAP_FETCH_SECTION:
-    case IMAP_FETCH_BINARY:
-    case IMAP_FETCH_BINARY_SIZE:
-        return fetch_section(s, f, item);
-    }
-    return FETCH_NEXT;
+    const struct message_email *email = fetch_email(s, f);
+    size_t before = out->n;
+    if (!email)
+        return f->err.class == ST_OK ? ST_TEMP : f->err.class;
+    if (n == 0)
+        return ST_OK;
+    TRY(message_read_email(s->account, email, offset, n, out, &f->err));
+    if (out->n - before == n)
+        return ST_OK;
+    return ERR(&f->err, ST_CORRUPT, "The message is shorter in the store than it should be", "%zu bytes of %zu at %llu",
+               out->n - before, n, (unsigned long long)offset);
 }
 
 /* ---- messages ---- */
 
-static void open_message(struct imap_session *s, struct fetch *f)
-{
-    const struct message_entry *m = &f->page[f->page_at];
-    uint32_t n = m->uid == f->last_uid + 1 && f->last_sequence ? f->last_sequence + 1 : imap_sequence_of(s, m->uid);
-    f->last_uid = m->uid;
-    f->last_sequence = n;
-    imap_put(s, STR("* "));
-    buf_add_u64(s->out, n);
-    imap_put(s, STR(" FETCH ("));
-    f->open = true;
-    f->spaced = f->has_digest = f->digest_failed = false;
-    f->item = 0;
-}
-
 static void space(struct imap_session *s, struct fetch *f)
 {
     if (f->spaced)
-        imap_put(s, STR(" "));
+        buf_add_c(s->out, ' ');
     f->spaced = true;
 }
 
-/* What the client did not ask for and gets all the same: UID of UID FETCH, MODSEQ, and the flags that this command changed. */
+static void open_message(struct imap_session *s, struct fetch *f)
+{
+    if (f->page_at >= f->window + f->window_n)
+        read_ahead(s, f);
+    imap_put(s, STR("* "));
+    buf_add_u64(s->out, line_sequence(&f->lines, f->page[f->page_at].uid));
+    imap_put(s, STR(" FETCH ("));
+    f->open = true;
+    f->spaced = f->has_digest = false;
+    f->item = 0;
+}
+
+static void put_extra(struct imap_session *s, struct fetch *f, enum imap_fetch_kind kind)
+{
+    struct imap_fetch_item item = {.kind = kind};
+    space(s, f);
+    (void)fetch_item(s, f, &item); /* of the index: it does not fail */
+}
+
+/* What the client did not ask for and gets all the same: UID of UID FETCH, flags that this command changed, and then UID and MODSEQ
+ * for a client that knows mod-sequences (RFC 7162 3.2.4). */
 static void close_message(struct imap_session *s, struct fetch *f)
 {
-    const struct message_entry *m = &f->page[f->page_at];
-    bool seen = uidset_has(&f->told, m->uid) && !imap_fetch_has(&f->what, IMAP_FETCH_FLAGS);
-    bool flags = seen || imap_fetch_has(&f->what, IMAP_FETCH_FLAGS);
-    if (f->add_uid) {
-        space(s, f);
-        put_number(s, "UID", m->uid);
-    }
-    if (seen) {
-        space(s, f);
-        put_flags(s, m);
-    }
-    if ((f->add_modseq || (flags && imap_condstore(s))) && !imap_fetch_has(&f->what, IMAP_FETCH_MODSEQ)) { /* RFC 7162 3.2.4 */
-        space(s, f);
-        imap_putf(s, "MODSEQ (%llu)", (unsigned long long)m->modseq);
-    }
+    bool changed = uidset_has(&f->told, f->page[f->page_at].uid);
+    bool aware = changed && imap_condstore(s);
+    if ((f->add_uid || aware || !f->spaced) && !imap_fetch_has(&f->what, IMAP_FETCH_UID))
+        put_extra(s, f, IMAP_FETCH_UID); /* also where no item could be had: a response is never empty */
+    if (changed && !imap_fetch_has(&f->what, IMAP_FETCH_FLAGS))
+        put_extra(s, f, IMAP_FETCH_FLAGS);
+    if ((f->add_modseq || aware) && !imap_fetch_has(&f->what, IMAP_FETCH_MODSEQ))
+        put_extra(s, f, IMAP_FETCH_MODSEQ);
     imap_put(s, STR(")\r\n"));
     f->open = false;
     f->page_at++;
 }
 
-/* The next page; false: there is none, or an error in f->err. */
+/* The next page; false: there is none, or an error in f->worst. */
 static bool read_page(struct imap_session *s, struct fetch *f)
 {
-    f->page_at = f->page_n = 0;
-    while (f->page_n == 0 && f->next_uid) {
-        enum st st = message_page(s->account, s->selected.id, &f->uids, &f->next_uid,
-                                  (struct message_room){f->page, FETCH_PAGE, &f->page_n}, &f->err);
-        if (st != ST_OK)
-            return false;
+    f->page_at = f->page_n = f->window = f->window_n = 0;
+    while (f->page_n == 0 && f->next_uid && !f->stop) {
+        struct message_room room = {f->page, FETCH_PAGE, &f->page_n};
+        f->stop = message_page(s->account, s->selected.id, &f->uids, &f->next_uid, room, &f->worst) != ST_OK;
     }
     f->missing -= f->page_n;
-    if (f->page_n && f->needs_digest)
-        prefetch_digests(s, f);
     return f->page_n > 0;
 }
 
-static enum fetch_step do_item(struct imap_session *s, struct fetch *f)
-{
-    const struct imap_fetch_item *item = &f->what.items[f->item];
-    if (item_needs_digest(item->kind) && !fetch_need_digest(s, f))
-        return FETCH_FAILED;
-    size_t mark = s->out->n;
-    space(s, f);
-    enum fetch_step step = put_item(s, f, item);
-    if (step == FETCH_FAILED)
-        buf_cut(s->out, mark); /* without the space and the label */
-    f->item++;
-    return step;
-}
-
-/* A message whose data cannot be had: its answer is closed without the item, the others go on, and the command ends with NO. */
+/* Data that cannot be had: the response of the message is closed without it, the command ends with NO; messages that cannot be read
+ * do not keep others from being read, unless the store itself does not work at the moment. */
 static void give_up_item(struct fetch *f)
 {
-    f->digest_failed = true;
+    enum st class = f->err.class;
+    if (class == ST_NOTFOUND)
+        f->missing++;
+    else if (f->worst.class == ST_OK || f->worst.class == ST_PERM)
+        f->worst = f->err;
+    f->stop = class == ST_TEMP || class == ST_BUG;
+    f->err = (struct err){0};
     f->item = f->what.count;
+}
+
+static void do_item(struct imap_session *s, struct fetch *f)
+{
+    size_t mark = s->out->n;
+    bool spaced = f->spaced;
+    space(s, f);
+    if (fetch_item(s, f, &f->what.items[f->item]) != FETCH_FAILED) {
+        f->item++;
+        return;
+    }
+    buf_cut(s->out, mark); /* without the space and the label */
+    f->spaced = spaced;
+    give_up_item(f);
 }
 
 static enum imap_next fetch_end(struct imap_session *s, struct fetch *f)
 {
-    if (f->err.class == ST_PERM)
-        return imap_no(s, "UNKNOWN-CTE", "%s", f->err.text);
-    if (f->err.class == ST_NOTFOUND || (f->err.class == ST_OK && f->missing > 0))
+    if (!f->stop && !uidset_empty(&f->told))
+        imap_own_change(s, &f->told, f->told_modseq);
+    if (f->worst.class == ST_PERM)
+        return imap_no(s, "UNKNOWN-CTE", "%s", f->worst.text); /* RFC 3516 4.3 */
+    if (f->worst.class != ST_OK)
+        return imap_fail(s, &f->worst);
+    if (f->missing > 0 && !f->uid) /* RFC 5530; a UID that does not exist is ignored (RFC 9051 6.4.9) */
         return imap_ok(s, "EXPUNGEISSUED", "FETCH completed, some messages were expunged meanwhile");
-    if (f->err.class != ST_OK)
-        return imap_fail(s, &f->err);
     return imap_ok(s, NULL, "FETCH completed");
+}
+
+/* Inside a literal nothing can be said any more: whatever came would be taken for its bytes. */
+static enum imap_next break_off(struct imap_session *s, struct fetch *f)
+{
+    log_event(LOG_WARN, "imap.fetch", LOG_UINT("session", s->base.id), LOG_Z("user", s->who.address), LOG_ERR(&f->err));
+    s->said_bye = true;
+    imap_say_bye(s, "");
+    return IMAP_CLOSE;
 }
 
 static enum imap_next fetch_resume(struct imap_session *s, struct imap_command *c)
@@ -282,22 +241,20 @@ static enum imap_next fetch_resume(struct imap_session *s, struct imap_command *
     uidset_release(&f->vanished);
     for (;;) {
         enum fetch_step step = f->stream == FETCH_STREAM_NONE ? FETCH_NEXT : fetch_stream(s, f);
-        if (step == FETCH_BROKEN) {
-            imap_say_bye(s, "A message could not be read to its end");
-            return IMAP_CLOSE;
-        }
+        if (step == FETCH_BROKEN)
+            return break_off(s, f);
         if (step == FETCH_ROOM || !imap_room(s))
             return IMAP_MORE;
-        if (f->open && f->item < f->what.count) {
-            if (do_item(s, f) == FETCH_FAILED)
-                give_up_item(f);
-        } else if (f->open) {
+        if (f->open && f->item < f->what.count)
+            do_item(s, f);
+        else if (f->open)
             close_message(s, f);
-        } else if (f->page_at < f->page_n || read_page(s, f)) {
-            open_message(s, f);
-        } else {
+        else if (f->stop || (f->page_at == f->page_n && !read_page(s, f)))
             return fetch_end(s, f);
-        }
+        else if (f->plain)
+            fetch_plain(s, f, &f->page[f->page_at++]);
+        else
+            open_message(s, f);
     }
 }
 
@@ -313,24 +270,25 @@ static enum st only_changed(struct imap_session *s, struct fetch *f, struct err 
     if (f->what.vanished) {
         st = imap_set_raw(s, &f->what.set, &f->vanished, e);
         uidset_and(&f->vanished, &changes.vanished);
-        uidset_minus(&f->vanished, &s->selected.uids); /* not told of yet as EXPUNGE: those come later */
+        uidset_minus(&f->vanished, &s->selected.uids); /* those are told as VANISHED without EARLIER */
     }
     mailbox_changes_release(&changes);
     return st;
 }
 
-/* Reading text without PEEK sets \Seen (RFC 9051 6.4.5): one commit for all, before the answer that tells the new flags. */
-static enum st set_seen(struct imap_session *s, struct fetch *f, struct err *e)
+/* Reading text without PEEK sets \Seen (RFC 9051 6.4.5): one commit for all, before the answer that tells the new flags. Where it
+ * cannot be set (a full disk), mail can be read all the same. */
+static void set_seen(struct imap_session *s, struct fetch *f)
 {
+    struct err e = {0};
     struct message_store change = {.mode = MESSAGE_STORE_ADD, .flags = MESSAGE_SEEN, .unchanged_since = UINT64_MAX};
-    enum st st = message_store(s->account, s->selected.id, &f->uids, &change, e);
-    if (st == ST_OK) {
-        imap_own_change(s, &change.changed, change.modseq);
-        st = uidset_or(&f->told, &change.changed);
+    if (message_store(s->account, s->selected.id, &f->uids, &change, &e) != ST_OK) {
+        log_event(LOG_WARN, "imap.seen", LOG_UINT("session", s->base.id), LOG_Z("user", s->who.address), LOG_ERR(&e));
+        return;
     }
-    uidset_release(&change.changed);
+    f->told_modseq = change.modseq;
+    f->told = change.changed;
     uidset_release(&change.refused);
-    return st;
 }
 
 static enum st fetch_begin(struct imap_session *s, struct fetch *f, struct err *e)
@@ -338,13 +296,26 @@ static enum st fetch_begin(struct imap_session *s, struct fetch *f, struct err *
     TRY(imap_access(s, ACCESS_READ, s->selected.id, e));
     if (f->what.has_changed_since)
         TRY(only_changed(s, f, e));
-    if (f->what.sets_seen && !s->selected.read_only && access_allowed(&s->who, ACCESS_SEEN, s->who.account, s->selected.id))
-        TRY(set_seen(s, f, e));
+    fetch_item_needs(f);
+    bool may_set = !s->selected.read_only && access_allowed(&s->who, ACCESS_SEEN, s->who.account, s->selected.id);
+    if (f->what.sets_seen && may_set && !uidset_empty(&f->uids))
+        set_seen(s, f);
     f->missing = uidset_count(&f->uids);
     f->next_uid = uidset_empty(&f->uids) ? 0 : 1;
-    for (size_t i = 0; i < f->what.count; i++)
-        f->needs_digest |= item_needs_digest(f->what.items[i].kind);
+    line_init(&f->lines, s);
     return ST_OK;
+}
+
+static enum st resolve(struct imap_session *s, struct fetch *f, struct err *e)
+{
+    TRY(imap_set_resolve(s, &f->what.set, f->uid, &f->uids, e));
+    if (!f->what.partial)
+        return ST_OK;
+    DEFER(uidset_release) struct uidset all = f->uids;
+    f->uids = UIDSET_EMPTY;
+    if (imap_set_partial(&all, f->what.partial_first, f->what.partial_last, &f->uids) == ST_OK)
+        return ST_OK;
+    return ERR(e, ST_TEMP, "Out of memory", "a message set");
 }
 
 enum imap_next imap_cmd_fetch(struct imap_session *s, struct imap_command *c)
@@ -358,14 +329,17 @@ enum imap_next imap_cmd_fetch(struct imap_session *s, struct imap_command *c)
     c->release = fetch_release;
     if (!imap_parse_fetch(&c->args, &f->what) || !imap_parse_end(&c->args))
         return imap_bad_args(s, c);
-    if (f->what.vanished && !(imap_qresync(s) && c->uid))
+    if (f->what.vanished && !(imap_qresync(s) && c->uid)) /* RFC 7162 3.2.6 */
         return imap_bad(s, "VANISHED is for UID FETCH after ENABLE QRESYNC");
+    if (f->what.partial && !c->uid) /* RFC 9394 3.3 */
+        return imap_bad(s, "PARTIAL is for UID FETCH");
     if (f->what.has_changed_since || imap_fetch_has(&f->what, IMAP_FETCH_MODSEQ))
         imap_condstore_enable(s);
-    if (imap_set_resolve(s, &f->what.set, c->uid, &f->uids, &e) != ST_OK)
+    f->uid = c->uid;
+    if (resolve(s, f, &e) != ST_OK)
         return imap_fail_set(s, &e);
     f->add_uid = c->uid && !imap_fetch_has(&f->what, IMAP_FETCH_UID);
-    f->add_modseq = f->what.has_changed_since;
+    f->add_modseq = f->what.has_changed_since && !imap_fetch_has(&f->what, IMAP_FETCH_MODSEQ);
     if (fetch_begin(s, f, &e) != ST_OK)
         return imap_fail(s, &e);
     c->resume = fetch_resume;

@@ -82,6 +82,7 @@ struct settings;
 struct imap_command {
     const struct imap_verb *verb; /* NULL: none yet */
     bool uid;                     /* UID FETCH and the like */
+    bool keep_expunges;           /* no EXPUNGE may be told before its reply, although it is a UID command */
     struct imap_args args;        /* behind the command's name; at the end, or at the space before the first argument */
     void *state;                  /* the handler's, in s->arena */
     enum imap_next (*resume)(struct imap_session *s, struct imap_command *c);
@@ -232,8 +233,12 @@ static inline uint32_t imap_sequence_of(const struct imap_session *s, uint32_t u
 /* The UIDs that a set means, of messages that the client knows: by UID or by sequence number, with '*' and '$'. ST_PERM (BAD): a
  * sequence number that does not exist (RFC 9051 9, seq-number). The caller releases *out. */
 enum st imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool uid, struct uidset *out, struct err *e) MUST_USE;
-/* A set as such, for UIDs that may be gone (VANISHED); '*' is the highest UID. */
+/* A set as such, for UIDs that may be gone (VANISHED); '*' is the highest UID there can be: what was above those that are left is
+ * meant too. */
 enum st imap_set_raw(struct imap_session *s, const struct imap_set *set, struct uidset *out, struct err *e) MUST_USE;
+/* Of a set the members at positions first..last (RFC 9394), counted from 1, or from the end if negative. The caller releases *out.
+ */
+enum st imap_set_partial(const struct uidset *set, int64_t first, int64_t last, struct uidset *out) MUST_USE;
 /* Facts of the selected mailbox, read once in a command; NULL with *e filled. `again`: read anew. */
 const struct mailbox_info *imap_selected_info(struct imap_session *s, bool again, struct err *e);
 /* Names in a flag list as keyword bits of the selected mailbox; creates missing ones if `create`. Tells the client the new FLAGS.

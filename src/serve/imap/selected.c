@@ -62,10 +62,27 @@ enum st imap_set_raw(struct imap_session *s, const struct imap_set *set, struct 
     *out = UIDSET_EMPTY;
     if (set->saved)
         return uidset_copy(&s->selected.saved, out) == ST_OK ? ST_OK : no_memory(e);
-    enum st st = plain(set, star_uid(s), out, e);
+    enum st st = plain(set, UINT32_MAX, out, e);
     if (st != ST_OK)
         uidset_release(out);
     return st;
+}
+
+enum st imap_set_partial(const struct uidset *set, int64_t first, int64_t last, struct uidset *out)
+{
+    int64_t count = (int64_t)uidset_count(set), low = first, high = last;
+    *out = UIDSET_EMPTY;
+    if (first < 0) {
+        low = count + last + 1;
+        high = count + first + 1;
+    }
+    low = low < 1 ? 1 : low;
+    high = high > count ? count : high;
+    if (low > high)
+        return ST_OK;
+    TRY(uidset_add_range(out, uidset_select(set, (uint32_t)low), uidset_select(set, (uint32_t)high)));
+    uidset_and(out, set);
+    return ST_OK;
 }
 
 /* ---- facts ---- */

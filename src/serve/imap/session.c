@@ -109,7 +109,15 @@ void imap_session_finish(struct imap_session *s, enum imap_next next)
     s->after = next;
     s->phase = IMAP_PHASE_NEWS;
     if (s->state == IMAP_SELECTED && v && !(v->flags & IMAP_VERB_NO_NEWS))
-        imap_sync_begin(s, !(v->flags & IMAP_VERB_NO_EXPUNGE) || s->command.uid);
+        imap_sync_begin(s, !(v->flags & IMAP_VERB_NO_EXPUNGE) || (s->command.uid && !s->command.keep_expunges));
+}
+
+/* While an EXPUNGE may not be told yet, higher mod-sequences may have been: the client must know that it does not know all up to
+ * there (RFC 7162 3.2, 6). */
+static void put_safe_modseq(struct imap_session *s)
+{
+    if (s->state == IMAP_SELECTED && imap_qresync(s) && !uidset_empty(&s->selected.expunged))
+        imap_putf(s, "* OK [HIGHESTMODSEQ %llu] Expunges are not told yet\r\n", (unsigned long long)s->selected.safe_modseq);
 }
 
 /* Writes the tagged reply, in pieces if need be; true when it is out. */
@@ -117,6 +125,7 @@ static bool write_reply(struct imap_session *s)
 {
     if (!s->reply_begun) {
         struct str reply = buf_str(&s->tagged);
+        put_safe_modseq(s);
         imap_put(s, s->tag[0] ? str_of(s->tag) : STR("*"));
         if (s->say_modseq && str_starts(reply, STR("OK ")) && s->selected.id) {
             imap_putf(s, " OK [HIGHESTMODSEQ %llu]", (unsigned long long)s->selected.safe_modseq);

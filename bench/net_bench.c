@@ -3,6 +3,8 @@
  *   net_bench rate [CONNECTIONS [SECONDS [PIPELINE]]]
  *   net_bench idle [CONNECTIONS] [tls]
  *
+ * THREADS and RUNNING in the environment replace net { threads, threads_running }.
+ *
  * The clients are a child process, so that the memory shown is the server's. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -181,6 +183,8 @@ static struct host *open_host(int fd, bool tls)
     config.connections = 100000;
     if (getenv("THREADS"))
         config.threads = (unsigned)atoi(getenv("THREADS"));
+    if (getenv("RUNNING"))
+        config.running = (unsigned)atoi(getenv("RUNNING"));
     if (tls) {
         struct tls_certificate c = {"bench.example", "/tmp/net-bench-chain.pem", "/tmp/net-bench-key.pem"};
         if (tls_self_signed(c.host, c.chain, c.key, &e) != ST_OK || tls_server_new(&c, 1, &t, &e) != ST_OK)

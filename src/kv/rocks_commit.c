@@ -5,6 +5,7 @@
 #include "kv/rocks_blob.h"
 #include "kv/rocks_key.h"
 #include "rt/clock.h"
+#include "rt/waiting.h"
 
 enum {
     BLOBS_TOGETHER_BYTES = 4 << 20, /* blobs of one commit beyond this are uploaded before it */
@@ -246,7 +247,7 @@ static enum st commit_inside(struct change *c, struct err *e)
         TRY(s);
     }
     pthread_mutex_t *lock = rocks_partition_lock(c->r, c->name);
-    pthread_mutex_lock(lock);
+    waiting_lock(lock);
     rocks_stripes_lock(c->r, &stripes);
     enum st s = check_and_write(c, e);
     rocks_stripes_unlock(c->r, &stripes);

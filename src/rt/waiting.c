@@ -18,3 +18,12 @@ void waiting_end(void)
     if (--depth == 0 && pool)
         pool->end(pool);
 }
+
+void waiting_lock(pthread_mutex_t *lock)
+{
+    if (pthread_mutex_trylock(lock) == 0)
+        return;
+    waiting_begin();
+    pthread_mutex_lock(lock);
+    waiting_end();
+}

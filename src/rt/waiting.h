@@ -9,8 +9,13 @@
 #ifndef RT_WAITING_H
 #define RT_WAITING_H
 
+#include <pthread.h>
+
 void waiting_begin(void);
 void waiting_end(void);
+
+/* A lock that others hold while they wait for a disk. */
+void waiting_lock(pthread_mutex_t *lock);
 
 /* The pool's side: called in its own thread, by the outermost pair. NULL: the thread leaves the pool. Kept until then. */
 struct waiting_pool {

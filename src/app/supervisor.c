@@ -146,8 +146,12 @@ static enum st enter_sandbox(const struct supervisor *s, struct err *e)
     const struct config *c = s->options.config;
     struct sandbox box = {
         .user = s->settings->global_user, .write_paths = {c->data_dir, c->spool_dir, c->store_dir}, .read_paths = {c->path}};
-    if (s->settings->tls_client_ca[0])
-        box.read_paths[1] = s->settings->tls_client_ca;
+    /* files that the settings name, which the server reads by itself */
+    const char *const named[] = {s->settings->tls_client_ca, s->settings->submission_relay_clients,
+                                 s->settings->queue_smarthost_password_file, s->settings->dns_zone};
+    for (size_t i = 0, n = 1; i < sizeof named / sizeof *named; i++)
+        if (named[i][0])
+            box.read_paths[n++] = named[i];
     for (size_t i = 0; box.write_paths[i]; i++)
         TRY(config_make_dir(box.write_paths[i], 0700, e));
     TRY(sandbox_become_user(&box, e));

@@ -170,14 +170,33 @@ static void print_options(FILE *to, const struct command_option *options)
     }
 }
 
+static void print_line(FILE *to, const struct command *c)
+{
+    char left[128];
+    snprintf(left, sizeof left, "%s %s", c->name, c->args);
+    fprintf(to, "  %-44s %s\n", left, c->summary);
+}
+
+bool command_help_family(const char *word)
+{
+    size_t n = strlen(word);
+    bool found = false;
+    for (const struct command *c = command_table; c->name; c++) {
+        if (strncmp(c->name, word, n) != 0 || c->name[n] != ' ')
+            continue;
+        if (!found)
+            fprintf(stderr, "usage: postrider %s ...\n\n", word);
+        found = true;
+        print_line(stderr, c);
+    }
+    return found;
+}
+
 static void help_of_all(FILE *to)
 {
     fputs("usage: postrider COMMAND [ARGUMENT...] [--OPTION...]\n\n", to);
-    for (const struct command *c = command_table; c->name; c++) {
-        char left[128];
-        snprintf(left, sizeof left, "%s %s", c->name, c->args);
-        fprintf(to, "  %-44s %s\n", left, c->summary);
-    }
+    for (const struct command *c = command_table; c->name; c++)
+        print_line(to, c);
     fputs("\nOptions of all commands:\n", to);
     print_options(to, command_common);
     fputs("\nExit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 exists or conflict, 5 temporary, 6 no right, 7 damaged.\n"

@@ -75,6 +75,7 @@ enum { COMMAND_PASSWORD_MAX = 1024 };
 bool command_password(const struct command_line *line, char password[COMMAND_PASSWORD_MAX]);
 
 void command_help(const struct command *command, bool to_error); /* NULL: of all */
+bool command_help_family(const char *word);                      /* of "account": what may follow. False: nothing */
 
 /* ---- the commands ---- */
 #define COMMAND(name) enum command_exit name(const struct command_line *line)

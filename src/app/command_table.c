@@ -129,6 +129,8 @@ const struct command command_table[] = {
      "broken off is completed by starting it again. PATH - is an mbox on standard input."},
     {"mailbox export", "USER PATH", 2, 2, "Exports mail into mbox files or a Maildir", export_options, cmd_mailbox_export,
      "Without --mailbox all mailboxes: PATH is a directory then, with a file for each mailbox, or a Maildir++."},
+    {"import", "USER PATH", 2, 2, "The same as mailbox import", import_options, cmd_mailbox_import, NULL},
+    {"export", "USER PATH", 2, 2, "The same as mailbox export", export_options, cmd_mailbox_export, NULL},
     {"imap", "", 0, 0, "Speaks IMAP on standard input and output, logged in already", imap_options, cmd_imap,
      "For mail readers that run it through ssh, and for scripts."},
     {"backup", "PATH", 1, 1, "Copies everything consistently into a new directory, while the server runs", NULL, cmd_backup, NULL},

@@ -114,6 +114,8 @@ int command_main(int argc, char **argv)
         return EXIT_DONE;
     }
     line.command = find_command(argc - 1, argv + 1, &words);
+    if (!line.command && command_help_family(argv[1]))
+        return EXIT_USAGE;
     if (!line.command)
         return (int)command_complain(EXIT_USAGE, "no command %s; `postrider help` lists them", argv[1]);
     if (!parse_line(&line, argc - 1 - words, argv + 1 + words))

@@ -201,6 +201,7 @@ enum st login_try_name(struct login_try *t, struct str name, struct err *e)
     else if (st != ST_OK)
         return st;
     t->throttle.address = t->peer->trusted_local ? STR_NONE : str_of(t->peer->address);
+    t->throttle.loopback = t->peer->loopback;
     t->throttle.name = t->account.id ? t->account.address : t->name;
     return throttle_allow(t->auth->throttle, &t->throttle, NULL, e);
 }

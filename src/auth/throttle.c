@@ -132,7 +132,7 @@ enum st throttle_allow(struct throttle *t, const struct throttle_try *try, unsig
     if (str_empty(try->address))
         return ST_OK;
     int64_t now = clock_mono_ms();
-    int64_t until = blocked_until(t, address_key_of(try->address));
+    int64_t until = try->loopback ? 0 : blocked_until(t, address_key_of(try->address));
     if (!is_good(t, pair_key_of(try))) {
         int64_t of_name = blocked_until(t, name_key_of(try->name));
         until = of_name > until ? of_name : until;
@@ -175,7 +175,8 @@ void throttle_failed(struct throttle *t, const struct throttle_try *try)
     if (str_empty(try->address))
         return;
     const struct settings *settings = settings_current();
-    count_failure(t, address_key_of(try->address), try->proof, settings->auth_failures_per_client, settings);
+    if (!try->loopback)
+        count_failure(t, address_key_of(try->address), try->proof, settings->auth_failures_per_client, settings);
     count_failure(t, name_key_of(try->name), try->proof, settings->auth_failures_per_account, settings);
     settings_unref(settings);
 }

@@ -17,7 +17,8 @@ struct throttle *throttle_new(size_t entries); /* NULL without memory */
 void throttle_free(struct throttle *t);
 
 struct throttle_try {
-    struct str address; /* textual IP address; empty: local, never held up */
+    struct str address; /* textual IP address; empty: a local socket of our own user, never held up */
+    bool loopback;      /* many people may come from there (webmail): the address is not counted, the account is */
     struct str name;    /* of the account, or what was given for one: case does not matter */
     uint64_t proof;     /* something that is the same for the same password, so that a repetition is known; 0: unknown */
 };

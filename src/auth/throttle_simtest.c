@@ -11,7 +11,7 @@
 
 static struct throttle_try try_of(const char *address, const char *name, uint64_t proof)
 {
-    return (struct throttle_try){str_of(address), str_of(name), proof};
+    return (struct throttle_try){.address = str_of(address), .name = str_of(name), .proof = proof};
 }
 
 static bool allowed(struct throttle *t, const char *address, const char *name, unsigned *wait_s)
@@ -106,6 +106,24 @@ static void test_repetition_and_window(void **state)
     settings_unref(s);
 }
 
+/* Loopback: the address is not counted, the account is. */
+static void test_loopback(void **state)
+{
+    (void)state;
+    const struct settings *s = settings_current();
+    struct throttle *t = throttle_new(1024);
+    struct throttle_try try = {.address = STR("127.0.0.1"), .name = STR("a"), .loopback = true};
+    struct throttle_try other = {.address = STR("127.0.0.1"), .name = STR("b"), .loopback = true};
+    for (int64_t i = 0; i < s->auth_failures_per_account; i++) {
+        assert_int_equal(throttle_allow(t, &try, NULL, NULL), ST_OK);
+        throttle_failed(t, &try);
+    }
+    assert_int_equal(throttle_allow(t, &try, NULL, NULL), ST_LIMIT);
+    assert_int_equal(throttle_allow(t, &other, NULL, NULL), ST_OK);
+    throttle_free(t);
+    settings_unref(s);
+}
+
 /* The table does not grow: ten times as many keys as places, and the one that is blocked now is not pushed out by those. */
 static void test_bounded(void **state)
 {
@@ -127,9 +145,9 @@ static void test_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_address), cmocka_unit_test(test_ipv6),
-        cmocka_unit_test(test_account), cmocka_unit_test(test_repetition_and_window),
-        cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_address),  cmocka_unit_test(test_ipv6),
+        cmocka_unit_test(test_account),  cmocka_unit_test(test_repetition_and_window),
+        cmocka_unit_test(test_loopback), cmocka_unit_test(test_bounded),
     };
     clock_sim_set(1800000000000);
     return cmocka_run_group_tests(tests, NULL, NULL);

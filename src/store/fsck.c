@@ -8,19 +8,33 @@
 
 #include "base/bits.h"
 
-bool fsck_found(struct fsck *f, const char *format, ...)
+static void report_line(struct fsck *f, const char *format, va_list ap)
 {
     enum { LINES_MAX = 10000 }; /* of one run; all are counted */
     char what[256], line[320];
-    va_list ap;
-    va_start(ap, format);
     vsnprintf(what, sizeof what, format, ap);
-    va_end(ap);
     snprintf(line, sizeof line, "account %s: %s", f->a ? f->a->name : "-", what);
     if (f->report && f->out->findings < LINES_MAX)
         f->report(f->context, line);
     f->out->findings++;
+}
+
+bool fsck_found(struct fsck *f, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    report_line(f, format, ap);
+    va_end(ap);
     return f->repair && f->tx;
+}
+
+void fsck_beyond(struct fsck *f, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    report_line(f, format, ap);
+    va_end(ap);
+    f->beyond++;
 }
 
 bool fsck_fail(struct fsck *f, enum st s)
@@ -65,11 +79,12 @@ static enum st apply_fsck(struct tx *tx, void *context, struct err *e)
     f->e = e;
     f->st = ST_OK;
     f->out->findings = f->findings_before; /* the change is run again after a conflict */
+    f->beyond = 0;
     fsck_survey_release(f);
     struct err own = {0};
     enum st s = head_load(account_kv(tx->a), tx->a->partition, &f->head, &own);
     if (s == ST_CORRUPT) {
-        (void)fsck_found(f, "%s", own.detail);
+        fsck_beyond(f, "%s", own.detail);
         return ST_OK;
     }
     if (s == ST_OK && f->head.rec.modseq != tx->modseq - 1)
@@ -103,11 +118,11 @@ static enum st check_account(struct fsck *f, struct store *s, account_id id)
         f->tx = NULL;
         fsck_survey_release(f);
         if (st == ST_OK && f->repair)
-            f->out->repaired += f->out->findings - f->findings_before;
+            f->out->repaired += f->out->findings - f->findings_before - f->beyond;
         account_unref(a);
     }
     if (st != ST_OK)
-        (void)fsck_found(f, "cannot be checked: %s", own.detail);
+        fsck_beyond(f, "cannot be checked: %s", own.detail);
     f->a = NULL;
     return ST_OK;
 }

@@ -42,11 +42,13 @@ struct fsck {
     struct survey_mailbox *last; /* that the last page belonged to */
     enum st st;
     struct err *e;
-    uint64_t findings_before;
+    uint64_t findings_before, beyond;
 };
 
-/* Reports one line; true if it is to be repaired. */
+/* Reports one line; true if it is to be repaired, which the caller then does. */
 bool fsck_found(struct fsck *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for what cannot be repaired from what is there. */
+void fsck_beyond(struct fsck *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool fsck_fail(struct fsck *f, enum st s); /* remembers a failure; returns whether to go on */
 struct survey_mailbox *fsck_mailbox(struct fsck *f, uint32_t id);
 const struct survey_email *fsck_email(const struct fsck *f, uint64_t email);

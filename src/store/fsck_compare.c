@@ -72,7 +72,7 @@ static enum st compare_mailbox(struct fsck *f, struct mbox *stored, struct surve
     if (m->modseq > r->highest_modseq || r->highest_modseq > f->head.rec.modseq)
         (void)fsck_found(f, "mailbox %u: highest mod-sequence %llu", m->id, (unsigned long long)r->highest_modseq);
     if (r->keyword_count < MAILBOX_KEYWORDS_MAX && m->keywords >> r->keyword_count != 0)
-        (void)fsck_found(f, "mailbox %u: a message has a keyword without a name", m->id);
+        fsck_beyond(f, "mailbox %u: a message has a keyword without a name", m->id);
     return f->repair && f->out->findings != before ? write_mailbox(f, stored, m) : ST_OK;
 }
 
@@ -185,21 +185,31 @@ static bool visit_found(void *context, struct str key, struct str value)
     return fsck_fail(w->f, s);
 }
 
-/* E-mails that no mailbox shows must be listed as garbage, others must not. */
+static bool drop_garbage(void *context, struct str key, struct str value)
+{
+    struct fsck *f = context;
+    (void)value;
+    return key.n != 9 || fsck_fail(f, tx_delete(f->tx, key_u64(KEY_GARBAGE, be64_get(key.p + 1)), f->e));
+}
+
+/* E-mails that no mailbox shows must be listed as garbage, others must not: care would remove them. */
 static enum st compare_garbage(struct fsck *f)
 {
     size_t at = 0;
+    bool wrong = false;
     for (size_t i = 0; i < f->email_count; i++) {
         uint32_t email = f->emails[i].email;
         while (at < f->entry_count && f->entries[at].email < email)
             at++;
-        bool shown = at < f->entry_count && f->entries[at].email == email;
-        if (shown && uidset_has(&f->garbage, email))
-            (void)fsck_found(f, "e-mail %u is shown, and listed as garbage", email);
-        if (!shown && !uidset_has(&f->garbage, email) && fsck_found(f, "e-mail %u is not shown by any mailbox", email))
-            delta_add(&f->tx->emails.destroyed, email); /* the commit lists it */
+        bool shown = at < f->entry_count && f->entries[at].email == email, listed = uidset_has(&f->garbage, email);
+        if (shown && listed)
+            wrong |= fsck_found(f, "e-mail %u is shown, and listed as garbage", email);
+        if (!shown && !listed)
+            wrong |= fsck_found(f, "e-mail %u is not shown by any mailbox", email);
+        if (!shown && f->repair)
+            delta_add(&f->tx->emails.destroyed, email); /* the commit lists it, if there is one */
     }
-    return ST_OK;
+    return wrong ? fsck_scan(f, KEY_GARBAGE, drop_garbage, f) : ST_OK;
 }
 
 static void compare_quota(struct fsck *f)

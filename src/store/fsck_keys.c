@@ -45,7 +45,7 @@ static bool visit_blob(void *context, struct str key, struct str value)
     struct kv_blob_id id;
     uint32_t stored = 0;
     if (key.n != 1 + KV_BLOB_ID_SIZE) {
-        (void)fsck_found(f, "blob count: bad key");
+        fsck_beyond(f, "blob count: bad key");
         return true;
     }
     memcpy(id.sha256, key.p + 1, KV_BLOB_ID_SIZE);
@@ -175,7 +175,8 @@ static bool visit_thread(void *context, struct str key, struct str value)
     struct fsck *f = context;
     uint64_t thread;
     if (key.n != 9 || record_u64_decode(value, &thread, NULL) != ST_OK || thread == 0 || thread >= f->head.rec.next_email)
-        (void)fsck_found(f, "a thread id does not decode");
+        return !fsck_found(f, "a thread id does not decode") || key.n != 9 ||
+               fsck_fail(f, tx_delete(f->tx, key_u64(KEY_THREAD, be64_get(key.p + 1)), f->e));
     return true;
 }
 
@@ -184,7 +185,7 @@ static bool visit_delivery(void *context, struct str key, struct str value)
     struct fsck *f = context;
     struct record_delivery r;
     if (key.n != 3 + KEY_DELIVERY_SIZE || record_delivery_decode(value, &r, NULL) != ST_OK)
-        (void)fsck_found(f, "a delivery record does not decode");
+        fsck_beyond(f, "a delivery record does not decode");
     return true;
 }
 
@@ -194,7 +195,7 @@ static bool visit_any(void *context, struct str key, struct str value)
     struct fsck *f = context;
     (void)value;
     if (!memchr(types, key.p[0], sizeof types - 1))
-        (void)fsck_found(f, "a key of unknown type 0x%02x", (unsigned char)key.p[0]);
+        fsck_beyond(f, "a key of unknown type 0x%02x", (unsigned char)key.p[0]);
     return true;
 }
 
@@ -208,30 +209,39 @@ static enum st unknown_keys(struct fsck *f)
     return f->st;
 }
 
-static void compare_names(struct fsck *f)
+static void compare_name(struct fsck *f, const struct mbox *m)
 {
     struct name name;
-    for (size_t i = 0; i < f->head.count; i++) {
-        struct str s = f->head.by_id[i]->r.name, parent = name_parent(s);
-        if (name_parse(s, &name, NULL) != ST_OK || !str_eq(s, name_str(&name)))
-            (void)fsck_found(f, "mailbox %u has a bad name", f->head.by_id[i]->id);
-        if (parent.n && !head_find_name(&f->head, parent))
-            (void)fsck_found(f, "mailbox %u: the level above it is missing", f->head.by_id[i]->id);
-        if (head_subscribed(&f->head, s))
-            (void)fsck_found(f, "mailbox %u is subscribed twice", f->head.by_id[i]->id);
-        if (f->head.by_id[i]->id >= f->head.rec.next_mailbox || f->head.by_id[i]->r.uidvalidity > f->head.rec.uidvalidity)
-            (void)fsck_found(f, "mailbox %u: id or uidvalidity was not given out", f->head.by_id[i]->id);
-    }
-    for (size_t i = 1; i < f->head.count; i++)
-        if (str_eq(f->head.by_name[i - 1]->r.name, f->head.by_name[i]->r.name))
-            (void)fsck_found(f, "mailboxes %u and %u have the same name", f->head.by_name[i - 1]->id, f->head.by_name[i]->id);
-    if (!head_find_name(&f->head, STR("INBOX")))
-        (void)fsck_found(f, "there is no INBOX");
+    struct str s = m->r.name, parent = name_parent(s);
+    if (name_parse(s, &name, NULL) != ST_OK || !str_eq(s, name_str(&name)))
+        fsck_beyond(f, "mailbox %u has a bad name", m->id);
+    if (parent.n && !head_find_name(&f->head, parent))
+        fsck_beyond(f, "mailbox %u: the level above it is missing", m->id);
+    if (head_subscribed(&f->head, s) && fsck_found(f, "mailbox %u is subscribed twice", m->id))
+        (void)fsck_fail(f, tx_delete(f->tx, key_subscription(s), f->e));
+    struct record_account *rec = &f->tx->rec;
+    if (m->id >= rec->next_mailbox && fsck_found(f, "mailbox %u: its id was not given out", m->id))
+        rec->next_mailbox = m->id < UINT32_MAX ? m->id + 1 : m->id;
+    if (m->r.uidvalidity > rec->uidvalidity && fsck_found(f, "mailbox %u: its uidvalidity was not given out", m->id))
+        rec->uidvalidity = m->r.uidvalidity;
+}
+
+static void compare_names(struct fsck *f)
+{
+    const struct head *h = &f->head;
+    for (size_t i = 0; i < h->count; i++)
+        compare_name(f, h->by_id[i]);
+    for (size_t i = 1; i < h->count; i++)
+        if (str_eq(h->by_name[i - 1]->r.name, h->by_name[i]->r.name))
+            fsck_beyond(f, "mailboxes %u and %u have the same name", h->by_name[i - 1]->id, h->by_name[i]->id);
+    if (!head_find_name(h, STR("INBOX")))
+        fsck_beyond(f, "there is no INBOX");
 }
 
 enum st fsck_compare_keys(struct fsck *f)
 {
     compare_names(f);
+    TRY(f->st);
     TRY(compare_blobs(f));
     TRY(compare_members(f));
     TRY(compare_journal(f));

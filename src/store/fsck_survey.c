@@ -40,12 +40,12 @@ static void check_blob(struct fsck *f, const struct record_email *r, uint64_t em
     struct err own = {0};
     enum st s = kv_blob_size(account_kv(f->a), &r->blob, &size, &own);
     if (s != ST_OK)
-        (void)fsck_found(f, "e-mail %llu: blob: %s", (unsigned long long)email, s == ST_NOTFOUND ? "not there" : own.detail);
+        fsck_beyond(f, "e-mail %llu: blob: %s", (unsigned long long)email, s == ST_NOTFOUND ? "not there" : own.detail);
     else if (size != r->size)
-        (void)fsck_found(f, "e-mail %llu: blob has %llu bytes instead of %u", (unsigned long long)email, (unsigned long long)size,
-                         r->size);
+        fsck_beyond(f, "e-mail %llu: blob has %llu bytes instead of %u", (unsigned long long)email, (unsigned long long)size,
+                    r->size);
     else if (f->blobs && kv_blob_verify(account_kv(f->a), &r->blob, &own) != ST_OK)
-        (void)fsck_found(f, "e-mail %llu: blob: %s", (unsigned long long)email, own.detail);
+        fsck_beyond(f, "e-mail %llu: blob: %s", (unsigned long long)email, own.detail);
     f->out->blobs++;
 }
 
@@ -56,11 +56,12 @@ static bool visit_email(void *context, struct str key, struct str value)
     struct digest d;
     uint64_t email = key.n == 9 ? be64_get(key.p + 1) : UINT64_MAX;
     if (email == 0 || email >= f->head.rec.next_email || record_email_decode(value, &r, NULL) != ST_OK) {
-        (void)fsck_found(f, "e-mail record %llu does not decode", (unsigned long long)email);
-        return true;
+        if (!fsck_found(f, "e-mail record %llu does not decode", (unsigned long long)email) || key.n != 9)
+            return true;
+        return fsck_fail(f, tx_delete(f->tx, key_u64(KEY_EMAIL, email), f->e)); /* nothing could show it any more */
     }
     if (digest_open(r.digest, &d, NULL) != ST_OK)
-        (void)fsck_found(f, "e-mail %llu: digest does not decode", (unsigned long long)email);
+        fsck_beyond(f, "e-mail %llu: digest does not decode", (unsigned long long)email);
     check_blob(f, &r, email);
     void *list = f->emails;
     if (!room_for(&list, &f->email_cap, f->email_count, sizeof *f->emails))
@@ -123,8 +124,6 @@ static bool survey_page(struct fsck *f, struct survey_mailbox *m, uint32_t numbe
         if (!count_entry(f, m, &entry))
             return false;
     }
-    if (f->page.count == 0)
-        (void)fsck_found(f, "mailbox %u: page %u is empty", m->id, number);
     if (!changed)
         return true;
     struct page *page;

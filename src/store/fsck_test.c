@@ -114,6 +114,25 @@ static enum st email_of_nobody(struct tx *tx, void *c, struct err *e)
     return ST_OK;
 }
 
+static enum st live_garbage(struct tx *tx, void *c, struct err *e)
+{
+    (void)c;
+    return tx_put(tx, key_u64(KEY_GARBAGE, 1), STR("\1\3\0\2\0"), e); /* a set of one run: e-mail 2 */
+}
+static enum st wrong_next_mailbox(struct tx *tx, void *c, struct err *e)
+{
+    (void)c, (void)e;
+    tx->rec.next_mailbox = 3;
+    tx->rec.uidvalidity = 5;
+    tx->dirty = true;
+    return ST_OK;
+}
+static enum st damaged_email(struct tx *tx, void *c, struct err *e)
+{
+    (void)c;
+    return put_byte(tx, key_u64(KEY_EMAIL, 3), 0, 77, e);
+}
+
 static void count_lines(void *context, const char *what)
 {
     unsigned *n = context;
@@ -147,6 +166,7 @@ static uint64_t run_fsck(struct testing *t, bool repair)
     unsigned lines = 0;
     ok(store_fsck(t->store, repair, true, count_lines, &lines, &r, &t->err), t);
     assert_int_equal(lines, r.findings);
+    assert_true(repair ? r.repaired >= r.findings : r.repaired == 0); /* links too many are mended without being findings */
     return r.findings;
 }
 
@@ -198,6 +218,9 @@ static void mends_every_damage(void **state)
         {"hole in the journal", hole_in_journal, false},
         {"quota", wrong_quota, false},
         {"damaged garbage", damaged_garbage, false},
+        {"garbage that is shown", live_garbage, false},
+        {"ids that were not given out", wrong_next_mailbox, false},
+        {"damaged e-mail record", damaged_email, true},
         {"e-mail without a place", email_of_nobody, true},
     };
     (void)state;

@@ -132,7 +132,7 @@ static enum st sort_targets(struct accepting *a, struct target ***out, struct er
     for (size_t i = 0; i < a->count; i++)
         sorted[i] = &a->targets[i];
     if (a->count > 1)
-        qsort(sorted, a->count, sizeof *sorted, target_cmp);
+        qsort(sorted, a->count, sizeof(void *), target_cmp);
     for (size_t i = 1; i < a->count; i++)
         if (same_place(sorted[i - 1], sorted[i]))
             sorted[i]->same = sorted[i - 1]->same ? sorted[i - 1]->same : sorted[i - 1];
@@ -263,7 +263,8 @@ static enum st make_entries(struct accepting *a, struct target **sorted, struct 
     list->records = ARENA_ARRAY(&a->arena, a->queued, struct record);
     list->changes = ARENA_ARRAY(&a->arena, a->queued + 1, struct shard_change);
     list->first = ARENA_ARRAY(&a->arena, a->queued, struct target *);
-    ENSURE(queued && list->records && list->changes && list->first, e, ST_LIMIT, "Too many recipients");
+    if (!queued || !list->records || !list->changes || !list->first)
+        return ERR_PUBLIC(e, ST_LIMIT, "Too many recipients");
     size_t n = 0;
     for (size_t i = 0; i < a->count; i++)
         if (sorted[i]->queued)
@@ -401,6 +402,8 @@ static enum st run(struct accepting *a, struct err *e)
                 return a->envelope->recipients[i].status;
             }
     TRY(sort_targets(a, &sorted, e));
+    if (!sorted)
+        return ERR_PUBLIC(e, ST_BUG, "Mail system failure");
     choose(a, sorted);
     TRY(make_bytes(a, e));
     enum st queued = run_queue(a, sorted, &queue_err);

@@ -391,10 +391,12 @@ static enum st commit_settlings(struct settling *list, size_t count, struct err 
     struct shard_change *change = calloc(changes, sizeof *change);
     struct shard_blob *blob = calloc(blobs + 1, sizeof *blob);
     struct shard_op op = {.changes = change, .blobs = blob};
-    enum st st = change && blob ? ST_OK : ERR(e, ST_TEMP, "Out of memory", "settling");
-    for (size_t i = 0; i < count && st == ST_OK; i++)
+    enum st st = ST_TEMP;
+    for (size_t i = 0; i < count && change && blob; i++)
         settling_add(&list[i], &op, change, blob);
-    if (st == ST_OK)
+    if (op.count == 0)
+        st = ERR(e, ST_TEMP, "Out of memory", "settling");
+    else
         st = shard_commit(list[0].a->slot->shard, &op, e);
     for (size_t i = 0; i < count && st == ST_OK; i++)
         settled(&list[i]);

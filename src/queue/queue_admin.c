@@ -126,10 +126,12 @@ static enum st find(struct queue *q, struct str text, struct queue_id *id, bool 
 
 enum st queue_show(struct queue *q, struct str text, queue_visit *visit, void *context, struct err *e)
 {
-    struct queue_id id;
-    struct window_slot *slot;
-    bool whole;
-    TRY(find(q, text, &id, &whole, &slot, e));
+    struct queue_id id = {0};
+    struct window_slot *slot = NULL;
+    bool whole = false;
+    enum st found = find(q, text, &id, &whole, &slot, e);
+    if (found != ST_OK || !slot)
+        return found;
     struct listing l = {.q = q, .message = &id, .visit = visit, .context = context};
     if (whole) {
         TRY(shard_scan_entries(slot->shard, &id, list_entry, &l, e));
@@ -162,10 +164,12 @@ static bool first_entry(void *context, const struct queue_id *id, struct str val
 
 enum st queue_read(struct queue *q, struct str text, uint64_t offset, size_t length, struct buf *out, struct err *e)
 {
-    struct queue_id id;
-    struct window_slot *slot;
-    bool whole;
-    TRY(find(q, text, &id, &whole, &slot, e));
+    struct queue_id id = {0};
+    struct window_slot *slot = NULL;
+    bool whole = false;
+    enum st found = find(q, text, &id, &whole, &slot, e);
+    if (found != ST_OK || !slot)
+        return found;
     struct first first = {&id, id, !whole};
     if (whole)
         TRY(shard_scan_entries(slot->shard, &id, first_entry, &first, e));
@@ -320,11 +324,13 @@ static enum st act_slot(struct queue *q, struct window_slot *slot, struct pickin
 
 enum st queue_act(struct queue *q, struct str text, enum queue_action action, size_t *done, struct err *e)
 {
-    struct queue_id id;
-    struct window_slot *slot;
-    bool whole;
+    struct queue_id id = {0};
+    struct window_slot *slot = NULL;
+    bool whole = false;
     *done = 0;
-    TRY(find(q, text, &id, &whole, &slot, e));
+    enum st found = find(q, text, &id, &whole, &slot, e);
+    if (found != ST_OK || !slot)
+        return found;
     if (!whole) {
         enum st st = act_on(q, slot, &id, action, e);
         *done = st == ST_OK;
@@ -346,7 +352,7 @@ enum st queue_act_all(struct queue *q, const struct queue_filter *filter, enum q
     size_t count = slots(q);
     enum st st = p ? ST_OK : ERR(e, ST_TEMP, "Out of memory", "acting on the queue");
     *done = 0;
-    for (size_t i = 0; i < count && st == ST_OK; i++) {
+    for (size_t i = 0; i < count && p && st == ST_OK; i++) {
         p->filter = filter;
         if (!shard_lost(q->slots[i]->shard))
             st = act_slot(q, q->slots[i], p, action, done, e);

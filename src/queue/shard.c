@@ -315,6 +315,8 @@ static enum st add_change(struct shard *s, const struct shard_change *c, struct 
         return ST_OK;
     int64_t *now = NULL;
     TRY(counts_find(s, counts, &c->blob, &now, e));
+    if (!now)
+        return ERR_PUBLIC(e, ST_BUG, "Mail system failure");
     *now += removed ? -1 : 1;
     *entries += removed ? -1 : 1;
     return ST_OK;

@@ -284,7 +284,7 @@ static void put_off(struct serving *s, struct window_entry *first)
         entry = f->count < DEFER_BATCH ? window_take(window_of(s), s->d) : NULL;
         pthread_mutex_unlock(&window_of(s)->lock);
     }
-    qsort(f->list, f->count, sizeof f->list[0], by_slot);
+    qsort(f->list, f->count, sizeof(void *), by_slot);
     for (size_t from = 0, to; from < f->count; from = to) {
         for (to = from + 1; to < f->count && f->list[to]->slot == f->list[from]->slot;)
             to++;

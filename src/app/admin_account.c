@@ -117,10 +117,33 @@ static enum st account_show(struct admin_call *c, enum admin_outcome *outcome, s
     return ST_OK;
 }
 
-static enum st update(struct admin_call *c, const struct directory_account *a, struct err *e)
+/* What a request changes; texts are views into the request. */
+struct wanted {
+    const struct str *password, *name, *identities;
+    const enum directory_state *state;
+    const uint64_t *quota_bytes, *quota_messages;
+};
+
+static enum st edit_wanted(void *context, struct directory_account *a, struct err *e)
 {
-    TRY(directory_account_update(c->context->services->directory, a, e));
-    admin_done(c, account_json(a));
+    (void)e;
+    const struct wanted *w = context;
+    a->password = w->password ? *w->password : a->password;
+    a->name = w->name ? *w->name : a->name;
+    a->identities = w->identities ? *w->identities : a->identities;
+    a->state = w->state ? *w->state : a->state;
+    a->quota_bytes = w->quota_bytes ? *w->quota_bytes : a->quota_bytes;
+    a->quota_messages = w->quota_messages ? *w->quota_messages : a->quota_messages;
+    return ST_OK;
+}
+
+/* Changes the account that was found, and answers with it. */
+static enum st change(struct admin_call *c, struct str address, struct wanted *w, struct err *e)
+{
+    struct directory_account now;
+    TRY(directory_account_edit(c->context->services->directory, address, edit_wanted, w, e));
+    TRY(directory_account_find(c->context->services->directory, address, &c->arena, &now, e));
+    admin_done(c, account_json(&now));
     return ST_OK;
 }
 
@@ -131,32 +154,31 @@ static enum st account_password(struct admin_call *c, enum admin_outcome *outcom
     DEFER(buf_release) struct buf line = BUF_INIT(CREDENTIAL_MAX);
     TRY(find(c, &a, e));
     TRY(credential_of(c, &line, e));
-    a.password = buf_str(&line);
-    return update(c, &a, e);
+    struct str password = buf_str(&line);
+    return change(c, a.address, &(struct wanted){.password = &password}, e);
 }
 
 static enum st account_set(struct admin_call *c, enum admin_outcome *outcome, struct err *e)
 {
     (void)outcome;
     struct directory_account a;
-    struct str state, name, identities;
+    struct str text, name, identities;
+    enum directory_state state = DIRECTORY_ACTIVE;
+    struct wanted w = {0};
     TRY(find(c, &a, e));
-    TRY(admin_text(c, "state", false, &state, e));
+    TRY(admin_text(c, "state", false, &text, e));
     TRY(admin_text(c, "name", false, &name, e));
     TRY(admin_text(c, "identities", false, &identities, e));
-    bool known = str_empty(state);
     for (size_t i = 0; i < sizeof state_names / sizeof *state_names; i++) {
-        if (str_eq(state, str_of(state_names[i]))) {
-            a.state = (enum directory_state)i;
-            known = true;
+        if (str_eq(text, str_of(state_names[i]))) {
+            state = (enum directory_state)i;
+            w.state = &state;
         }
     }
-    ENSURE(known, e, ST_PERM, "the state is none of active, suspended, closed");
-    if (json_object_get(c->args, "name"))
-        a.name = name;
-    if (json_object_get(c->args, "identities"))
-        a.identities = identities;
-    return update(c, &a, e);
+    ENSURE(w.state || str_empty(text), e, ST_PERM, "the state is none of active, suspended, closed");
+    w.name = json_object_get(c->args, "name") ? &name : NULL;
+    w.identities = json_object_get(c->args, "identities") ? &identities : NULL;
+    return change(c, a.address, &w, e);
 }
 
 static enum st account_quota_request(struct admin_call *c, enum admin_outcome *outcome, struct err *e)
@@ -164,14 +186,15 @@ static enum st account_quota_request(struct admin_call *c, enum admin_outcome *o
     (void)outcome;
     struct directory_account a;
     struct account *open = NULL;
+    uint64_t bytes = 0, messages = 0;
     TRY(find(c, &a, e));
-    TRY(admin_number(c, "quota_bytes", UINT64_MAX, &a.quota_bytes, e));
-    TRY(admin_number(c, "quota_messages", UINT64_MAX, &a.quota_messages, e));
+    TRY(admin_number(c, "quota_bytes", UINT64_MAX, &bytes, e));
+    TRY(admin_number(c, "quota_messages", UINT64_MAX, &messages, e));
     TRY(account_open(c->context->services->store, a.id, &open, e));
-    enum st st = account_quota_set(open, a.quota_bytes, a.quota_messages, e);
+    enum st st = account_quota_set(open, bytes, messages, e);
     account_unref(open);
     TRY(st);
-    return update(c, &a, e);
+    return change(c, a.address, &(struct wanted){.quota_bytes = &bytes, .quota_messages = &messages}, e);
 }
 
 static enum st account_remove_request(struct admin_call *c, enum admin_outcome *outcome, struct err *e)

@@ -61,6 +61,8 @@ struct supervisor {
 static enum st refresh_copy(struct copy *c, bool *changed, struct err *e)
 {
     struct stat st;
+    if (!c->path)
+        return ERR(e, ST_BUG, "a certificate without a file", "copy");
     int fd = open(c->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0 || st.st_size > KEY_FILE_MAX) {
         enum st s =

@@ -281,6 +281,40 @@ enum st directory_account_update(struct directory *d, const struct directory_acc
     return directory_change(d, place_partition(&place), place_key(&place), edit_update, &edit, e);
 }
 
+struct account_change {
+    directory_account_editor *editor;
+    void *context;
+};
+
+static enum st edit_change(void *context, struct directory_edit *edit, struct err *e)
+{
+    struct account_change *c = context;
+    struct dirrecord_account r;
+    ENSURE(edit->exists, e, ST_NOTFOUND, "no such account");
+    TRY(dirrecord_account_decode(edit->old, &r, e));
+    ENSURE(!r.pending, e, ST_NOTFOUND, "no such account");
+    struct directory_account changed = r.account;
+    TRY(c->editor(c->context, &changed, e));
+    changed.id = r.account.id;
+    changed.address = r.account.address;
+    r.account = changed;
+    dirrecord_account_encode(&r, &edit->value);
+    edit->action = DIRECTORY_PUT;
+    return ST_OK;
+}
+
+enum st directory_account_edit(struct directory *d, struct str address, directory_account_editor *editor, void *context,
+                               struct err *e)
+{
+    DEFER(arena_release) struct arena arena = ARENA_INIT(DIRECTORY_ARENA_MAX);
+    struct address a;
+    struct directory_place place;
+    struct account_change change = {editor, context};
+    TRY(directory_parse(&arena, address, &a, e));
+    TRY(directory_place_address(DIRRECORD_ACCOUNT, &a, &place, e));
+    return directory_change(d, place_partition(&place), place_key(&place), edit_change, &change, e);
+}
+
 static enum st edit_close(void *context, struct directory_edit *edit, struct err *e)
 {
     struct account_edit *c = context;

@@ -76,7 +76,13 @@ struct directory_account {
 /* Creates the record and the store account; a crash between the two is repaired by calling again. *id out. */
 enum st directory_account_add(struct directory *d, struct store *store, const struct directory_account *account, account_id *id,
                               struct err *e) MUST_USE;
+/* Replaces all of it but address, id and time of making. */
 enum st directory_account_update(struct directory *d, const struct directory_account *account, struct err *e) MUST_USE;
+/* The same for a change of some fields, so that changes at the same time do not undo each other: `editor` gets the account as it is
+ * at this moment and changes it (not its address or id); an error of it ends the change. It may be called again. */
+typedef enum st directory_account_editor(void *context, struct directory_account *account, struct err *e);
+enum st directory_account_edit(struct directory *d, struct str address, directory_account_editor *editor, void *context,
+                               struct err *e) MUST_USE;
 enum st directory_account_remove(struct directory *d, struct store *store, struct str address, struct err *e) MUST_USE;
 enum st directory_account_find(struct directory *d, struct str address, struct arena *arena, struct directory_account *out,
                                struct err *e) MUST_USE;

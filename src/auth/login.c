@@ -237,19 +237,31 @@ enum st login_try_close(struct login_try *t, bool ok, struct identity *out, stru
     return ST_OK;
 }
 
+struct renewal {
+    struct str old, new;
+};
+
+static enum st edit_renew(void *context, struct directory_account *account, struct err *e)
+{
+    const struct renewal *r = context;
+    /* if the password was changed meanwhile, the one that was just used must not come back */
+    ENSURE(str_eq(account->password, r->old), e, ST_CONFLICT, "the password was changed meanwhile");
+    account->password = r->new;
+    return ST_OK;
+}
+
 /* A credential that another server made, or that costs less than the settings ask by now, is made anew while the password is at
  * hand. A failure does not matter: the old one still works. */
 static void renew_credential(struct login_try *t, struct str password)
 {
     DEFER(buf_release) struct buf line = BUF_INIT(CREDENTIAL_MAX);
-    struct directory_account new = t->account;
     const struct settings *s = settings_current();
     bool renew = s->auth_renew;
     settings_unref(s);
     if (!renew || credential_make(password, &line, NULL) != ST_OK)
         return;
-    new.password = buf_str(&line);
-    if (directory_account_update(t->auth->directory, &new, NULL) == ST_OK)
+    struct renewal r = {t->account.password, buf_str(&line)};
+    if (directory_account_edit(t->auth->directory, t->account.address, edit_renew, &r, NULL) == ST_OK)
         log_event(LOG_INFO, "login.credential_renewed", LOG_STR("user", t->account.address));
 }
 

@@ -23,7 +23,7 @@
 #include "serve/testing/pump.h"
 #include "serve/testing/world.h"
 
-enum { SCRIPT_MAX = 1 << 20, SESSIONS_MAX = 4, LINES_MAX = 4000, FILES_MAX = 400 };
+enum { SCRIPT_MAX = 1 << 20, SESSIONS_MAX = 4, LINES_MAX = 4000, FILES_MAX = 400, FILE_MAX = 1 << 20 };
 
 enum way { WAY_BLOCK, WAY_BYTES, WAY_ALL, WAY_TIGHT, WAYS };
 static const char *const way_names[] = {"block by block", "byte by byte", "all at once", "with a tight output buffer"};
@@ -359,6 +359,38 @@ static void do_deliver_big(struct chat *c, struct str rest)
     must(c, world_deliver(&c->world, address, buf_str(&bytes), &e), &e);
 }
 
+/* "@deliver-many ADDRESS COUNT TEXT": COUNT messages */
+static void do_deliver_many(struct chat *c, struct str rest)
+{
+    struct err e = {0};
+    struct str address = word(&rest);
+    uint64_t n = number(c, word(&rest));
+    struct str text = unescape(c, rest);
+    while (n-- > 0)
+        must(c, world_deliver(&c->world, address, text, &e), &e);
+}
+
+static void read_file(struct chat *c, struct str path, struct buf *out)
+{
+    char name[400];
+    snprintf(name, sizeof name, "%.*s", STR_FMT(path));
+    FILE *f = fopen(name, "re");
+    char *to = buf_reserve(out, FILE_MAX);
+    if (!f || !to)
+        fail_chat(c, "cannot be read: %s", name);
+    buf_grew(out, fread(to, 1, FILE_MAX, f));
+    fclose(f);
+}
+
+static void do_deliver_file(struct chat *c, struct str rest)
+{
+    struct err e = {0};
+    DEFER(buf_release) struct buf bytes = BUF_INIT(FILE_MAX);
+    struct str address = word(&rest);
+    read_file(c, rest, &bytes);
+    must(c, world_deliver(&c->world, address, bytes.n ? buf_str(&bytes) : STR(""), &e), &e);
+}
+
 static void do_session(struct chat *c, struct str rest) { seat_begin(c, rest); }
 
 static void do_end(struct chat *c, struct str rest)
@@ -467,6 +499,13 @@ static void do_fail(struct chat *c, struct str rest)
     kv_fault_plan(c->world.kv, plan.at ? &plan : NULL);
 }
 
+/* "@fail-read N": the same for reading operations */
+static void do_fail_read(struct chat *c, struct str rest)
+{
+    struct kv_fault_plan plan = {.kinds = KV_FAULT_READ, .at = number(c, rest), .more = 1000, .class = ST_TEMP};
+    kv_fault_plan(c->world.kv, plan.at ? &plan : NULL);
+}
+
 /* "@remember A UIDVALIDITY ": the number behind the last such text */
 static void do_remember(struct chat *c, struct str rest)
 {
@@ -488,19 +527,35 @@ static const struct {
     const char *name;
     void (*run)(struct chat *c, struct str rest);
 } directives[] = {
-    {"service", do_service}, {"tls", do_tls},
-    {"no-tls", do_no_tls},   {"client", do_client},
-    {"demo", do_demo},       {"settings", do_settings},
-    {"account", do_account}, {"alias", do_alias},
-    {"domain", do_domain},   {"state", do_state},
-    {"quota", do_quota},     {"relay", do_relay},
-    {"deliver", do_deliver}, {"deliver-big", do_deliver_big},
-    {"session", do_session}, {"end", do_end},
-    {"event", do_event},     {"closed", do_closed},
-    {"open", do_open},       {"inbox", do_inbox},
-    {"has", do_has},         {"has-not", do_has_not},
-    {"ends", do_ends},       {"queued", do_queued},
-    {"fail", do_fail},       {"remember", do_remember},
+    {"service", do_service},
+    {"tls", do_tls},
+    {"no-tls", do_no_tls},
+    {"client", do_client},
+    {"demo", do_demo},
+    {"settings", do_settings},
+    {"account", do_account},
+    {"alias", do_alias},
+    {"domain", do_domain},
+    {"state", do_state},
+    {"quota", do_quota},
+    {"relay", do_relay},
+    {"deliver", do_deliver},
+    {"deliver-big", do_deliver_big},
+    {"deliver-many", do_deliver_many},
+    {"deliver-file", do_deliver_file},
+    {"session", do_session},
+    {"end", do_end},
+    {"event", do_event},
+    {"closed", do_closed},
+    {"open", do_open},
+    {"inbox", do_inbox},
+    {"has", do_has},
+    {"has-not", do_has_not},
+    {"ends", do_ends},
+    {"queued", do_queued},
+    {"fail", do_fail},
+    {"fail-read", do_fail_read},
+    {"remember", do_remember},
 };
 
 static void directive(struct chat *c, struct str line)

@@ -30,7 +30,8 @@ enum st stream_connect(const struct stream_address *list, size_t count, unsigned
 /* The same, given up within a moment after *stop became true. */
 enum st stream_connect_unless(const struct stream_address *list, size_t count, unsigned timeout_ms, const atomic_bool *stop,
                               struct stream **out, size_t *which, struct err *e) MUST_USE;
-/* Every operation on it fails from now on, also one that waits. The only call that another thread may make, while the stream lives. */
+/* Every operation on it fails from now on, also one that waits. The only call that another thread may make, while the stream lives.
+ */
 void stream_break(struct stream *s);
 void stream_close(struct stream *s); /* says goodbye to TLS without waiting; NULL is fine */
 

@@ -327,11 +327,13 @@ static void test_wakes(void **state)
     /* every echo comes, in order, between any number of "woken" */
     FILE *f = fdopen(fd, "r");
     char line[64];
-    int next = 0;
+    uint32_t next = 0;
     while (fgets(line, sizeof line, f) && strcmp(line, "end\n") != 0) {
         if (strcmp(line, "woken\n") == 0)
             continue;
-        assert_int_equal(atoi(line), next);
+        uint32_t n = 0;
+        assert_true(str_to_u32(str_trim(str_of(line)), &n));
+        assert_int_equal(n, next);
         next++;
     }
     assert_int_equal(next, 200);

@@ -80,11 +80,35 @@ static enum st check_rights(struct imap_session *s, bool move, struct err *e)
     return imap_access(s, ACCESS_EXPUNGE, s->selected.id, e);
 }
 
+/* A message that the client names by its number and that another session expunged: then nothing is copied rather than a part (RFC
+ * 9051 6.4.7, RFC 2180 4.4.1). UIDs that are gone are ignored (RFC 9051 6.4.9). */
+static enum st check_there(struct imap_session *s, const struct uidset *uids, bool *all, struct err *e)
+{
+    DEFER(uidset_release) struct uidset gone = UIDSET_EMPTY;
+    DEFER(uidset_release) struct uidset present = UIDSET_EMPTY;
+    uint64_t modseq;
+    TRY(mailbox_uids(s->account, s->selected.id, &present, &modseq, e));
+    if (uidset_copy(uids, &gone) != ST_OK)
+        return ERR(e, ST_TEMP, "Out of memory", "COPY");
+    uidset_minus(&gone, &present);
+    *all = uidset_empty(&gone);
+    return ST_OK;
+}
+
+static enum imap_next refuse(struct imap_session *s, const struct err *e)
+{
+    struct account_quota q;
+    account_quota(s->account, &q);
+    bool limited = q.bytes_max != UINT64_MAX || q.messages_max != UINT64_MAX;
+    return e->class == ST_LIMIT && limited ? imap_no(s, "OVERQUOTA", "%s", e->text) : imap_fail(s, e); /* RFC 9208 4.3.1 */
+}
+
 static enum imap_next copy_to(struct imap_session *s, struct imap_command *c, const struct uidset *uids, struct str name, bool move)
 {
     struct err e = {0};
     struct mailbox_info *to = ARENA_NEW(&s->arena, struct mailbox_info);
     struct message_copy result = {.move = move};
+    bool all = true;
     if (!to)
         return imap_no(s, "LIMIT", "The command is too large");
     enum st st = imap_find_mailbox(s, name, ACCESS_INSERT, to, &e);
@@ -92,9 +116,13 @@ static enum imap_next copy_to(struct imap_session *s, struct imap_command *c, co
         return imap_no(s, "TRYCREATE", "There is no such mailbox");
     if (st == ST_OK)
         st = check_rights(s, move, &e);
+    if (st == ST_OK && !c->uid)
+        st = check_there(s, uids, &all, &e);
+    if (!all)
+        return imap_no(s, "EXPUNGEISSUED", "Some of the messages were expunged meanwhile");
     if (st == ST_OK && !uidset_empty(uids))
         st = message_copy(s->account, s->selected.id, to->id, uids, &result, &e);
-    enum imap_next next = st != ST_OK ? imap_fail(s, &e) : move ? moved(s, c, &result) : copied(s, &result);
+    enum imap_next next = st != ST_OK ? refuse(s, &e) : move ? moved(s, c, &result) : copied(s, &result);
     result_release(&result);
     return next;
 }

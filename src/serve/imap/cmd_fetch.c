@@ -160,8 +160,9 @@ static void close_message(struct imap_session *s, struct fetch *f)
 {
     bool changed = uidset_has(&f->told, f->page[f->page_at].uid);
     bool aware = changed && imap_condstore(s);
-    if ((f->add_uid || aware || !f->spaced) && !imap_fetch_has(&f->what, IMAP_FETCH_UID))
-        put_extra(s, f, IMAP_FETCH_UID); /* also where no item could be had: a response is never empty */
+    bool empty = !f->spaced; /* no item could be had, but a response is never empty */
+    if (empty || ((f->add_uid || aware) && !imap_fetch_has(&f->what, IMAP_FETCH_UID)))
+        put_extra(s, f, IMAP_FETCH_UID);
     if (changed && !imap_fetch_has(&f->what, IMAP_FETCH_FLAGS))
         put_extra(s, f, IMAP_FETCH_FLAGS);
     if ((f->add_modseq || aware) && !imap_fetch_has(&f->what, IMAP_FETCH_MODSEQ))

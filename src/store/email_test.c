@@ -178,5 +178,5 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, testing_setup, testing_teardown)
     const struct CMUnitTest tests[] = {T(knows_the_places), T(builds_threads), T(tells_changes)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return testing_run("store/email", tests, sizeof tests / sizeof tests[0]);
 }

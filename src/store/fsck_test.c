@@ -251,5 +251,5 @@ int main(void)
         cmocka_unit_test(mends_every_damage),
         cmocka_unit_test_setup_teardown(finds_nothing_where_nothing_is, testing_setup, testing_teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return testing_run("store/fsck", tests, sizeof tests / sizeof tests[0]);
 }

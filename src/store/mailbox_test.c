@@ -241,5 +241,5 @@ int main(void)
         T(keeps_subscriptions_of_what_is_not_there),
         T(limits_mailboxes_and_keywords),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return testing_run("store/mailbox", tests, sizeof tests / sizeof tests[0]);
 }

@@ -717,5 +717,5 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, testing_setup, testing_teardown)
     const struct CMUnitTest tests[] = {T(agrees_with_the_model), T(agrees_with_another_seed), T(agrees_with_a_short_journal)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return testing_run("store/model", tests, sizeof tests / sizeof tests[0]);
 }

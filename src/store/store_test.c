@@ -224,5 +224,5 @@ int main(void)
         T(keeps_the_quota),
         T(removes_accounts),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return testing_run("store/store", tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,4 +1,4 @@
-/* A store with one account, for the tests of this layer. STORE_TEST_ENGINE=rocksdb runs them on that engine. */
+/* A store with one account, for the tests of this layer, which run on every engine; STORE_TEST_ENGINE chooses one. */
 #ifndef STORE_TESTING_H
 #define STORE_TESTING_H
 
@@ -125,6 +125,22 @@ static inline void testing_list(struct testing *t, struct testing_list *out)
 {
     out->count = 0;
     ok(mailbox_list(t->account, testing_list_visit, out, &t->err), t);
+}
+
+/* Runs the tests on each engine. */
+static inline int testing_run(const char *name, const struct CMUnitTest *tests, size_t count)
+{
+    static const char *const engines[] = {"memory", "rocksdb"};
+    if (getenv("STORE_TEST_ENGINE"))
+        return _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+    int failed = 0;
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+        char title[100];
+        snprintf(title, sizeof title, "%s on %s", name, engines[i]);
+        setenv("STORE_TEST_ENGINE", engines[i], 1);
+        failed += _cmocka_run_group_tests(title, tests, count, NULL, NULL);
+    }
+    return failed;
 }
 
 #endif

@@ -259,5 +259,5 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, testing_setup, testing_teardown)
     const struct CMUnitTest tests[] = {T(keeps_order_under_load), T(opens_and_closes_accounts)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return testing_run("store/threads", tests, sizeof tests / sizeof tests[0]);
 }

@@ -137,9 +137,10 @@ static void call_release(struct admin_session *s)
 
 static admin_handler *find_handler(struct str name)
 {
-    static const struct admin_request *const families[] = {admin_accounts, admin_names, admin_queues, admin_mailboxes,
-                                                           admin_servers};
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+    enum { FAMILIES = 5 };
+    static const struct admin_request *const families[FAMILIES] = {admin_accounts, admin_names, admin_queues, admin_mailboxes,
+                                                                   admin_servers};
+    for (size_t i = 0; i < FAMILIES; i++)
         for (const struct admin_request *r = families[i]; r->name; r++)
             if (str_eq(name, str_of(r->name)))
                 return r->run;

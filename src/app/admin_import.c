@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "kv/engine.h"
 #include "store/message.h"
 #include "store/store.h"
@@ -49,6 +50,7 @@ static uint64_t known_key(const struct kv_blob_id *id) { return le64_get(id->sha
 
 static uint32_t *known_place(const struct known *k, uint64_t key)
 {
+    check(k->keys && k->size); /* opened: see known_read */
     size_t i = (size_t)(key >> 1) & (k->size - 1);
     while (k->keys[i] && k->keys[i] != key)
         i = (i + 1) & (k->size - 1);
@@ -70,7 +72,7 @@ static enum st known_open(struct known *k, uint64_t messages, struct err *e)
 
 static enum st known_read(struct importing *m, uint64_t messages, struct err *e)
 {
-    struct message_entry page[64];
+    struct message_entry page[64] = {0};
     uint32_t next = 1;
     uint64_t seen = 0;
     TRY(known_open(&m->known, messages, e));

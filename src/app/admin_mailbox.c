@@ -174,7 +174,7 @@ static enum st export_message(struct admin_call *c, struct exporting *x, const s
 /* One page of messages of the mailbox that is open; *end: there are no more. */
 static enum st export_page(struct admin_call *c, struct exporting *x, bool *end, struct err *e)
 {
-    struct message_entry page[EXPORT_PAGE];
+    struct message_entry page[EXPORT_PAGE] = {0};
     size_t n = 0;
     TRY(message_page(x->account, x->info.id, NULL, &x->next_uid, (struct message_room){page, EXPORT_PAGE, &n}, e));
     for (size_t i = 0; i < n; i++) {
@@ -210,6 +210,7 @@ static enum st mailbox_export(struct admin_call *c, enum admin_outcome *outcome,
     struct exporting *x = c->state;
     if (!x)
         TRY(export_begin(c, &x, e));
+    ENSURE(x, e, ST_BUG, "the export did not begin");
     while (x->at < x->count && c->out->n < ADMIN_OUT_SLICE) {
         bool end = false;
         if (!x->opened) {

@@ -243,7 +243,7 @@ static void print_json(const struct demo *d)
 {
     json_t *by_name = json_object();
     for (size_t i = 0; i < PORTS; i++)
-        json_object_set_new(by_name, ports[i].name, json_integer((json_int_t)(d->base + ports[i].offset)));
+        json_object_set_new(by_name, ports[i].name, json_integer((json_int_t)d->base + (json_int_t)ports[i].offset));
     json_t *all = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o}", "pid", (int)d->pid, "version", POSTRIDER_VERSION, "host", d->host,
                             "hostname", d->hostname, "dir", d->dir, "ports", by_name);
     command_print_json(all);

@@ -133,18 +133,28 @@ struct maildir {
     struct buf raw, bytes;
 };
 
+/* "3 $Label1" */
+static void read_keyword(struct maildir *m, struct str line)
+{
+    uint32_t number;
+    size_t space = str_find_char(line, ' ');
+    struct str name = str_from(line, space == STR_NPOS ? line.n : space + 1);
+    if (!str_to_u32(str_upto(line, space), &number) || number >= KEYWORD_LETTERS || name.n > MAILFILE_KEYWORD_LENGTH)
+        return;
+    memcpy(m->keywords[number], name.p, name.n);
+    m->keywords[number][name.n] = '\0';
+}
+
 static void read_keywords(struct maildir *m)
 {
-    char path[PATH_SIZE], line[256], name[128];
-    unsigned number;
+    char path[PATH_SIZE], line[256];
     if (!path_make(path, m->path, "dovecot-keywords", ""))
         return;
     FILE *f = fopen(path, "re");
     if (!f)
         return;
     while (fgets(line, sizeof line, f))
-        if (sscanf(line, "%u %127s", &number, name) == 2 && number < KEYWORD_LETTERS && strlen(name) <= MAILFILE_KEYWORD_LENGTH)
-            snprintf(m->keywords[number], sizeof m->keywords[number], "%s", name);
+        read_keyword(m, str_trim(str_of(line)));
     fclose(f);
 }
 
@@ -188,8 +198,9 @@ static int compare_entries(const void *a, const void *b)
 
 enum st maildir_open(struct str folder_path, size_t message_max, struct maildir **out, struct err *e)
 {
+    ENSURE(folder_path.n < PATH_SIZE, e, ST_LIMIT, "a path is too long");
     struct maildir *m = calloc(1, sizeof *m);
-    ENSURE(m && folder_path.n < PATH_SIZE, e, ST_TEMP, "out of memory");
+    ENSURE(m, e, ST_TEMP, "out of memory");
     memcpy(m->path, folder_path.p, folder_path.n);
     buf_init(&m->raw, message_max);
     buf_init(&m->bytes, message_max);

@@ -136,7 +136,7 @@ void table_print(struct table *t)
         command_print_json(t->rows);
         return;
     }
-    while (t->columns[columns].title && columns < COLUMNS_MAX) {
+    while (columns < COLUMNS_MAX && t->columns[columns].title) {
         width[columns] = width_of(t->columns[columns].title);
         columns++;
     }

@@ -10,11 +10,13 @@
 #include "rt/clock.h"
 #include "rt/random.h"
 
+enum { TEXTS = 4 }; /* of an account */
+
 static enum st account_to_arena(struct arena *arena, struct dirrecord_account *r, struct err *e)
 {
     struct directory_account *a = &r->account;
-    struct str *texts[] = {&a->address, &a->name, &a->password, &a->identities};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    struct str *const texts[TEXTS] = {&a->address, &a->name, &a->password, &a->identities};
+    for (size_t i = 0; i < TEXTS; i++) {
         *texts[i] = arena_str(arena, *texts[i]);
         ENSURE(texts[i]->p, e, ST_LIMIT, "out of memory for this request");
     }

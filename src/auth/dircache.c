@@ -137,14 +137,15 @@ void dircache_put(struct dircache *c, struct str partition, struct str key, bool
     struct stripe *s = stripe_of(c, hash);
     int64_t until = clock_mono_ms() + c->life_ms;
     pthread_mutex_lock(&s->lock);
-    if (s->generation == generation) {
+    bool keep = s->generation == generation;
+    if (keep) {
         struct place *p = place_for(c, hash, partition, key);
         place_clear(p);
         *p = (struct place){hash, until, copy, name_n, value.n, exists};
-        copy = NULL;
     }
     pthread_mutex_unlock(&s->lock);
-    free(copy);
+    if (!keep)
+        free(copy);
 }
 
 void dircache_forget(struct dircache *c, struct str partition, struct str key)

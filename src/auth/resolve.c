@@ -42,11 +42,10 @@ static enum st add_target(struct resolving *r, account_id account, struct str ad
     if (r->count >= DIRECTORY_TARGETS_MAX)
         return no_memory(r);
     TRY(grow(r, (void **)&r->targets, r->count, &r->room, sizeof *r->targets));
-    struct directory_target *t = &r->targets[r->count];
-    *t = (struct directory_target){account, arena_str(r->arena, address), arena_str(r->arena, detail)};
-    if (!t->address.p || !t->detail.p)
+    struct directory_target t = {account, arena_str(r->arena, address), arena_str(r->arena, detail)};
+    if (!r->targets || !t.address.p || !t.detail.p)
         return no_memory(r);
-    r->count++;
+    r->targets[r->count++] = t;
     return ST_OK;
 }
 
@@ -75,7 +74,7 @@ static enum st note_seen(struct resolving *r, struct str address, bool *seen)
         return ST_OK;
     TRY(grow(r, (void **)&r->seen, r->seen_count, &r->seen_room, sizeof *r->seen));
     struct str copy = arena_str(r->arena, address);
-    if (!copy.p)
+    if (!r->seen || !copy.p)
         return no_memory(r);
     r->seen[r->seen_count++] = copy;
     return ST_OK;

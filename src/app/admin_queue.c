@@ -47,11 +47,23 @@ static json_t *entry_json(const struct queue_info *q)
     return j;
 }
 
+enum { LIST_LIMIT = 10000 };
+
+struct listing {
+    struct admin_call *call;
+    uint64_t left; /* rows still to be told */
+    bool cut;
+};
+
 static bool emit_entry(void *context, const struct queue_info *info)
 {
-    struct admin_call *c = context;
-    admin_row(c, entry_json(info));
-    return buf_ok(c->out);
+    struct listing *l = context;
+    l->cut = l->left == 0;
+    if (l->cut)
+        return false;
+    l->left--;
+    admin_row(l->call, entry_json(info));
+    return buf_ok(l->call->out);
 }
 
 static enum st filter_of(const struct admin_call *c, struct queue_filter *f, struct err *e)
@@ -69,7 +81,11 @@ static enum st queue_list_request(struct admin_call *c, enum admin_outcome *outc
     struct queue_filter filter;
     TRY(queue_of(c, &q, e));
     TRY(filter_of(c, &filter, e));
-    TRY(queue_list(q, &filter, emit_entry, c, e));
+    struct listing l = {.call = c};
+    TRY(admin_number(c, "limit", LIST_LIMIT, &l.left, e));
+    TRY(queue_list(q, &filter, emit_entry, &l, e));
+    if (l.cut)
+        admin_note(c, "there are more entries; --limit shows more of them, --sender, --recipient and --domain choose");
     admin_done(c, NULL);
     return ST_OK;
 }
@@ -83,7 +99,7 @@ static enum st queue_show_request(struct admin_call *c, enum admin_outcome *outc
     struct str id;
     TRY(queue_of(c, &q, e));
     TRY(admin_text(c, "id", true, &id, e));
-    TRY(queue_show(q, id, emit_entry, c, e));
+    TRY(queue_show(q, id, emit_entry, &(struct listing){.call = c, .left = LIST_LIMIT}, e));
     if (admin_flag(c, "message")) {
         DEFER(buf_release) struct buf bytes = BUF_INIT(SHOW_MESSAGE_MAX);
         TRY(queue_read(q, id, 0, SHOW_MESSAGE_MAX, &bytes, e));

@@ -35,8 +35,13 @@ enum command_exit cmd_queue_list(const struct command_line *line)
     struct err e = {0};
     struct link *l = NULL;
     struct table t;
+    uint64_t limit = 0;
+    if (!command_number(line, "limit", 0, &limit))
+        return EXIT_USAGE;
     json_t *request = json_pack("{s:s}", "do", "queue.list");
     set_filter(line, request);
+    if (limit)
+        json_object_set_new(request, "limit", json_integer((json_int_t)limit));
     enum st st = link_open(line, &l, &e);
     table_init(&t, columns, command_flag(line, "json"));
     if (st == ST_OK)

@@ -28,6 +28,14 @@ static const struct command_option domain_options[] = {
     {"alias-of", "DOMAIN", "has the accounts and aliases of that domain"},
     {0},
 };
+static const struct command_option queue_list_options[] = {
+    {"sender", "TEXT", "only entries whose sender contains it"},
+    {"recipient", "TEXT", "only entries of which a recipient contains it"},
+    {"domain", "DOMAIN", "only entries for that domain"},
+    {"held", NULL, "only held entries"},
+    {"limit", "N", "at most so many; default 10000"},
+    {0},
+};
 static const struct command_option queue_options[] = {
     {"sender", "TEXT", "only entries whose sender contains it"},
     {"recipient", "TEXT", "only entries of which a recipient contains it"},
@@ -115,7 +123,7 @@ const struct command command_table[] = {
     {"domain add", "NAME", 1, 1, "Makes or changes a domain of ours", domain_options, cmd_domain_add, NULL},
     {"domain list", "", 0, 0, "Lists our domains", NULL, cmd_domain_list, NULL},
     {"domain remove", "NAME", 1, 1, "Gives a domain up that has no accounts", NULL, cmd_domain_remove, NULL},
-    {"queue list", "", 0, 0, "Lists what waits to be delivered", queue_options, cmd_queue_list, NULL},
+    {"queue list", "", 0, 0, "Lists what waits to be delivered", queue_list_options, cmd_queue_list, NULL},
     {"queue show", "ID", 1, 1, "Shows one entry or all of a message", queue_show_options, cmd_queue_show, NULL},
     {"queue retry", "[ID]", 0, 1, "Tries to deliver now", queue_options, cmd_queue_retry, NULL},
     {"queue hold", "[ID]", 0, 1, "Keeps entries back", queue_options, cmd_queue_hold, NULL},

@@ -198,6 +198,10 @@ static enum st make_numbered(struct making *m, struct err *e)
 static enum st make_domain(struct making *m, const char *name, bool is_default, struct err *e)
 {
     struct directory_domain d = {.name = str_of(name), .is_default = is_default};
+    bool there = false;
+    TRY(directory_domain_is_local(m->services->directory, d.name, &there, e));
+    if (there)
+        return ST_OK; /* and maybe changed since the first start */
     return directory_domain_put(m->services->directory, &d, e);
 }
 
@@ -205,7 +209,11 @@ static enum st make_postmaster(struct making *m, const char *domain, const char 
 {
     char address[400];
     snprintf(address, sizeof address, "postmaster@%s", domain);
-    struct directory_alias alias = {str_of(address), str_of(target)};
+    struct directory_alias alias = {str_of(address), str_of(target)}, found;
+    DEFER(arena_release) struct arena arena = ARENA_INIT(1 << 20);
+    enum st st = directory_alias_find(m->services->directory, alias.address, &arena, &found, e);
+    if (st != ST_NOTFOUND)
+        return st;
     return directory_alias_put(m->services->directory, &alias, e);
 }
 

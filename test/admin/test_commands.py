@@ -179,6 +179,7 @@ class Queue(Base):
         entries = self.entries()
         self.assertEqual(len(entries), 2)
         self.assertEqual({e["destination"] for e in entries}, {"far.example", "other.example"})
+        self.assertEqual(len(self.ask("queue", "list", "--limit", "1")), 1)
         one = next(e for e in entries if e["destination"] == "far.example")
         self.assertEqual(self.ask("queue", "list", "--domain", "far.example")[0]["id"], one["id"])
         self.assertIn("a@far.example", self.do("queue", "show", one["id"]))

@@ -141,6 +141,15 @@ static void test_dead_destination(void **state)
     testing_run(&t, 6);
     assert_int_equal(testing_entries(&t), 0);
     assert_int_equal(testing_count(buf_str(&fake.sent), "ok@dead.test|"), MESSAGES);
+    fake.refuse = true;
+    assert_int_equal(testing_accept(&t, "elinor@abcd.com", "ok@late.test", MESSAGE, true, NULL), ST_OK);
+    OK(&t.err, queue_run_once(t.queue, NULL, &t.err));
+    unsigned opens = fake.opens;
+    assert_int_equal(act(&t, list(&t, NULL).id, QUEUE_RETRY), 1); /* whoever asks for it gets an attempt */
+    OK(&t.err, queue_run_once(t.queue, NULL, &t.err));
+    assert_int_equal(fake.opens, opens + 1);
+    fake.refuse = false;
+    testing_run(&t, 1);
     fake.refuse_for_good = true;
     assert_int_equal(testing_accept(&t, "elinor@abcd.com", "ok@never.test", MESSAGE, true, NULL), ST_OK);
     testing_run(&t, 1);

@@ -83,7 +83,7 @@ enum st queue_show(struct queue *q, struct str id, queue_visit *visit, void *con
 enum st queue_read(struct queue *q, struct str id, uint64_t offset, size_t length, struct buf *out, struct err *e) MUST_USE;
 
 enum queue_action {
-    QUEUE_RETRY,   /* attempt now */
+    QUEUE_RETRY,   /* attempt now, also if the hosts did not answer a short while ago */
     QUEUE_HOLD,    /* no attempts and no expiry until released */
     QUEUE_RELEASE, /* attempt now */
     QUEUE_DROP,    /* forget it, tell nobody */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "queue/queue_internal.h"
+#include "queue/route.h"
 #include "rt/clock.h"
 #include "rt/log.h"
 #include "rt/settings.h"
@@ -241,11 +242,17 @@ static enum st act_claimed(struct attempt *a, enum queue_action action, struct e
     return ST_OK;
 }
 
-static void unblock(struct queue *q, struct destination *d)
+/* Who asks for an attempt now wants one, whatever is known of the hosts. */
+static void unblock(struct queue *q, struct str domain)
 {
+    char space[DESTINATION_NAME_MAX];
+    struct buf name = {space, 0, sizeof space, sizeof space, false};
+    route_destination(q, domain, &name);
+    pthread_mutex_lock(&q->window.lock);
+    struct destination *d = window_destination(&q->window, buf_str(&name), false);
     if (d)
         d->blocked_ms = 0;
-    (void)q;
+    pthread_mutex_unlock(&q->window.lock);
 }
 
 static enum st act_on(struct queue *q, struct window_slot *slot, const struct queue_id *id, enum queue_action action, struct err *e)
@@ -254,9 +261,7 @@ static enum st act_on(struct queue *q, struct window_slot *slot, const struct qu
     bool none;
     pthread_mutex_lock(&w->lock);
     struct window_entry *entry = window_claim(w, slot, id, &none);
-    if (entry)
-        unblock(q, entry->destination);
-    else if (!none)
+    if (!entry && !none)
         window_find(w, id)->wish |= action == QUEUE_RETRY || action == QUEUE_RELEASE ? 0 : wish_of(action);
     pthread_mutex_unlock(&w->lock);
     if (!entry)
@@ -266,8 +271,11 @@ static enum st act_on(struct queue *q, struct window_slot *slot, const struct qu
     struct shard_due due = a.was;
     if (st == ST_OK)
         st = act_claimed(&a, action, e);
-    if (st == ST_OK)
+    if (st == ST_OK) {
         due = a.was;
+        if (a.wish & WINDOW_WISH_RETRY)
+            unblock(q, a.record.domain);
+    }
     pthread_mutex_lock(&w->lock);
     window_done(w, entry);
     pthread_mutex_unlock(&w->lock);
@@ -328,6 +336,8 @@ enum st queue_act(struct queue *q, struct str text, enum queue_action action, si
     struct window_slot *slot = NULL;
     bool whole = false;
     *done = 0;
+    if (action == QUEUE_RETRY || action == QUEUE_RELEASE)
+        hosts_forget(q->hosts);
     enum st found = find(q, text, &id, &whole, &slot, e);
     if (found != ST_OK || !slot)
         return found;
@@ -352,6 +362,8 @@ enum st queue_act_all(struct queue *q, const struct queue_filter *filter, enum q
     size_t count = slots(q);
     enum st st = p ? ST_OK : ERR(e, ST_TEMP, "Out of memory", "acting on the queue");
     *done = 0;
+    if (action == QUEUE_RETRY || action == QUEUE_RELEASE)
+        hosts_forget(q->hosts);
     for (size_t i = 0; i < count && p && st == ST_OK; i++) {
         p->filter = filter;
         if (!shard_lost(q->slots[i]->shard))
@@ -361,13 +373,4 @@ enum st queue_act_all(struct queue *q, const struct queue_filter *filter, enum q
     return st;
 }
 
-enum st queue_flush(struct queue *q, size_t *done, struct err *e)
-{
-    hosts_forget(q->hosts);
-    pthread_mutex_lock(&q->window.lock);
-    for (size_t i = 0; i < DESTINATION_BUCKETS; i++)
-        for (struct destination *d = q->window.destinations[i]; d; d = d->hash_next)
-            d->blocked_ms = 0;
-    pthread_mutex_unlock(&q->window.lock);
-    return queue_act_all(q, NULL, QUEUE_RETRY, done, e);
-}
+enum st queue_flush(struct queue *q, size_t *done, struct err *e) { return queue_act_all(q, NULL, QUEUE_RETRY, done, e); }

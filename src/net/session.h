@@ -14,7 +14,8 @@
  * close; line limits are thus the session's own. Pipelined input is handled in one step: loop over commands while there is input
  * and buf_room(out) >= SESSION_OUTPUT_LOW; the replies of a pipeline leave in one write. Output: append at most buf_room(out)
  * bytes; if an answer is longer, write part of it and return OUTPUT: step is called again with SESSION_EV_OUTPUT when the buffer
- * has drained (a FETCH of 2 GB is a cursor in the session, not memory).
+ * has drained (a FETCH of 2 GB is a cursor in the session, not memory). A session that works long (SEARCH) returns OUTPUT now and
+ * then even without a word: others get their turn, and it is stepped again.
  */
 #ifndef NET_SESSION_H
 #define NET_SESSION_H

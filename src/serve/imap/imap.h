@@ -46,7 +46,7 @@ enum {
     IMAP_PREAUTH_MAX = 16 << 10, /* the same before login */
     IMAP_ARENA_MAX = 16 << 20,   /* bytes of a command's arena */
     IMAP_TAG_MAX = 128,
-    IMAP_TAGGED_MAX = 128 << 10,            /* bytes of a tagged reply (COPYUID) */
+    IMAP_TAGGED_MAX = 1 << 20,              /* bytes of a tagged reply (COPYUID, MODIFIED) */
     IMAP_ANSWER_SMALL = SESSION_OUTPUT_LOW, /* room that a handler finds when it starts or resumes */
 };
 

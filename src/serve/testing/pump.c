@@ -1,6 +1,6 @@
 #include "serve/testing/pump.h"
 
-enum { STEPS_MAX = 10000000 };
+enum { STEPS_MAX = 10000000, THINKING_MAX = 10000 /* steps without a word */ };
 
 void pump_init(struct pump *p, struct session *s, size_t room)
 {
@@ -62,7 +62,7 @@ static void settle(struct pump *p, enum session_event event)
             return;
         event = SESSION_EV_OUTPUT;
         idle = used || p->said.n > before ? 0 : idle + 1;
-        if (idle > 2 || n > STEPS_MAX)
+        if (idle > THINKING_MAX || n > STEPS_MAX)
             breach(p, "goes on without getting on");
     }
 }

@@ -458,7 +458,7 @@ static void test_skip(void **state)
 {
     (void)state;
     struct imap_args a = args("(a (b \"c d\") {1}\r\nx 1:4) rest");
-    struct str s;
+    struct str s = STR_NONE;
     assert_true(imap_parse_skip(&a) && imap_parse_space(&a) && imap_parse_atom(&a, &s));
     assert_str(s, "rest");
     char deep[200];

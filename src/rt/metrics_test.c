@@ -48,8 +48,8 @@ static void test_times(void **state)
     assert_true(buf_ok(&out));
     static const char *const wanted[] = {
         "# TYPE postrider_password_seconds histogram\npostrider_password_seconds_bucket{le=\"0.000016\"} 2\n",
-        "postrider_password_seconds_bucket{le=\"+Inf\"} 7\npostrider_password_seconds_sum "
-        "102.001133\npostrider_password_seconds_count 7\n",
+        ("postrider_password_seconds_bucket{le=\"+Inf\"} 7\npostrider_password_seconds_sum "
+         "102.001133\npostrider_password_seconds_count 7\n"),
         "# TYPE postrider_logins_total counter\npostrider_logins_total 40000\n",
         "# TYPE postrider_connections_open gauge\npostrider_connections_open 2\n",
     };

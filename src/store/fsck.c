@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 
-static void report_line(struct fsck *f, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void report_line(struct fsck *f, const char *format, va_list ap)
 {
     enum { LINES_MAX = 10000 }; /* of one run; all are counted */
     char what[256], line[320];

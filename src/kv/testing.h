@@ -16,15 +16,7 @@
 #include <unistd.h>
 
 #include "kv/fault.h"
-
-/* librocksdb is not built with the thread sanitizer, which then cannot see how it synchronises. */
-#if defined(__SANITIZE_THREAD__)
-enum { ROCKSDB_CAN_RUN = 0 };
-#elif defined(__has_feature)
-enum { ROCKSDB_CAN_RUN = !__has_feature(thread_sanitizer) };
-#else
-enum { ROCKSDB_CAN_RUN = 1 };
-#endif
+#include "kv/testing_engines.h"
 
 enum wrap { WRAP_NONE, WRAP_FAULT, WRAP_SPLIT };
 

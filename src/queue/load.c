@@ -139,6 +139,8 @@ static void drop_empty_skips(struct destination *d)
             at = &s->next;
             continue;
         }
+        if (shard_due_cmp(&s->from, &s->slot->cursor) > 0)
+            s->slot->more = true; /* the cursor was lowered meanwhile */
         *at = s->next;
         free(s);
     }

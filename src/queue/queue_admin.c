@@ -201,45 +201,91 @@ static unsigned wish_of(enum queue_action action)
     return WINDOW_WISH_RETRY;
 }
 
-/* Hold, release and retry change only the schedule. */
-static enum st reschedule(struct attempt *a, enum queue_action action, struct err *e)
+/* Entries of one shard that are changed together: one commit for a page. */
+struct acting {
+    struct queue *q;
+    struct window_slot *slot;
+    enum queue_action action;
+    size_t count;
+    struct {
+        struct window_entry *entry;
+        struct attempt attempt;
+        struct buf value;
+    } list[ACT_PAGE];
+};
+
+/* Makes the entry ours. Not there, or under way (then it is told what is wished): it is left out. *met: the wish is. */
+static enum st acting_claim(struct acting *g, const struct queue_id *id, bool *met, struct err *e)
 {
-    DEFER(buf_release) struct buf value = BUF_INIT(RECORD_SIZE_MAX);
-    int64_t was = a->was.due_ms;
-    if (action == QUEUE_HOLD) {
-        a->record.held = true;
-    } else {
-        a->record.held = a->record.held && action != QUEUE_RELEASE;
-        a->record.next_ms = clock_wall_ms();
+    struct window *w = &g->q->window;
+    bool none;
+    *met = false;
+    pthread_mutex_lock(&w->lock);
+    struct window_entry *entry = window_claim(w, g->slot, id, &none);
+    if (!entry && !none) {
+        window_find(w, id)->wish |= g->action == QUEUE_RETRY || g->action == QUEUE_RELEASE ? 0 : wish_of(g->action);
+        *met = true;
     }
-    a->was.due_ms = a->record.held ? 0 : a->record.next_ms;
-    record_encode(&a->record, &value);
-    ENSURE(buf_ok(&value), e, ST_LIMIT, "Queue record is too large");
-    struct shard_change change = {.id = a->id,
-                                  .record = buf_str(&value),
-                                  .was_due_ms = was,
-                                  .due_ms = a->was.due_ms,
-                                  .domain = a->record.domain,
-                                  .blob = a->record.blob};
-    struct shard_op op = {.changes = &change, .count = 1};
-    return shard_commit(a->slot->shard, &op, e);
+    pthread_mutex_unlock(&w->lock);
+    if (!entry)
+        return none ? ERR(e, ST_TEMP, "Out of memory", "claiming an entry") : ST_OK;
+    struct attempt *a = &g->list[g->count].attempt;
+    enum st st = attempt_begin(a, g->q, g->slot, id, e);
+    if (st == ST_OK) {
+        a->wish = wish_of(g->action);
+        g->list[g->count].entry = entry;
+        buf_init(&g->list[g->count++].value, RECORD_SIZE_MAX);
+        *met = true;
+        return ST_OK;
+    }
+    attempt_release(a);
+    pthread_mutex_lock(&w->lock);
+    window_done(w, entry);
+    pthread_mutex_unlock(&w->lock);
+    return st == ST_NOTFOUND ? ST_OK : st;
 }
 
-static enum st act_claimed(struct attempt *a, enum queue_action action, struct err *e)
+/* Hold, release and retry change only the schedule. */
+static enum st reschedule(struct acting *g, struct err *e)
 {
-    a->wish = wish_of(action);
-    switch (action) {
-    case QUEUE_RETRY:
-    case QUEUE_HOLD:
-    case QUEUE_RELEASE:
-        return reschedule(a, action, e);
-    case QUEUE_DROP:
-        return attempt_settle(a, NULL, e);
-    case QUEUE_BOUNCE:
-        attempt_set_all(a, ATTEMPT_PERM, STR("5.0.0 Given up by the administrator"), false, STR_NONE);
-        return attempt_settle(a, NULL, e);
+    struct shard_change *changes = calloc(g->count, sizeof *changes);
+    if (!changes)
+        return ERR(e, ST_TEMP, "Out of memory", "acting on the queue");
+    bool ok = true;
+    for (size_t i = 0; i < g->count; i++) {
+        struct attempt *a = &g->list[i].attempt;
+        int64_t was = a->was.due_ms;
+        if (g->action == QUEUE_HOLD)
+            a->record.held = true;
+        else
+            a->record.next_ms = clock_wall_ms();
+        if (g->action == QUEUE_RELEASE)
+            a->record.held = false;
+        a->was.due_ms = a->record.held ? 0 : a->record.next_ms;
+        record_encode(&a->record, &g->list[i].value);
+        ok = ok && buf_ok(&g->list[i].value);
+        changes[i] = (struct shard_change){.id = a->id,
+                                           .record = buf_str(&g->list[i].value),
+                                           .was_due_ms = was,
+                                           .due_ms = a->was.due_ms,
+                                           .domain = a->record.domain,
+                                           .blob = a->record.blob};
     }
-    return ST_OK;
+    struct shard_op op = {.changes = changes, .count = g->count};
+    enum st st = ok ? shard_commit(g->slot->shard, &op, e) : ERR_PUBLIC(e, ST_LIMIT, "Queue record is too large");
+    free(changes);
+    return st;
+}
+
+static enum st settle(struct acting *g, struct err *e)
+{
+    struct attempt *list[ACT_PAGE];
+    for (size_t i = 0; i < g->count; i++) {
+        list[i] = &g->list[i].attempt;
+        if (g->action == QUEUE_BOUNCE)
+            attempt_set_all(list[i], ATTEMPT_PERM, STR("5.0.0 Given up by the administrator"), false, STR_NONE);
+    }
+    return attempt_settle_many(list, g->count, e);
 }
 
 /* Who asks for an attempt now wants one, whatever is known of the hosts. */
@@ -255,33 +301,38 @@ static void unblock(struct queue *q, struct str domain)
     pthread_mutex_unlock(&q->window.lock);
 }
 
-static enum st act_on(struct queue *q, struct window_slot *slot, const struct queue_id *id, enum queue_action action, struct err *e)
+static void acting_end(struct acting *g)
 {
-    struct window *w = &q->window;
-    bool none;
-    pthread_mutex_lock(&w->lock);
-    struct window_entry *entry = window_claim(w, slot, id, &none);
-    if (!entry && !none)
-        window_find(w, id)->wish |= action == QUEUE_RETRY || action == QUEUE_RELEASE ? 0 : wish_of(action);
-    pthread_mutex_unlock(&w->lock);
-    if (!entry)
-        return none ? ERR(e, ST_TEMP, "Out of memory", "claiming an entry") : ST_OK;
-    struct attempt a;
-    enum st st = attempt_begin(&a, q, slot, id, e);
-    struct shard_due due = a.was;
-    if (st == ST_OK)
-        st = act_claimed(&a, action, e);
-    if (st == ST_OK) {
-        due = a.was;
-        if (a.wish & WINDOW_WISH_RETRY)
-            unblock(q, a.record.domain);
+    for (size_t i = 0; i < g->count; i++) {
+        struct attempt *a = &g->list[i].attempt;
+        pthread_mutex_lock(&g->q->window.lock);
+        window_done(&g->q->window, g->list[i].entry);
+        pthread_mutex_unlock(&g->q->window.lock);
+        if (a->wish & WINDOW_WISH_RETRY)
+            unblock(g->q, a->record.domain);
+        if (a->was.due_ms > 0)
+            queue_offer(g->q, g->slot, &a->was, a->record.domain);
+        attempt_release(a);
+        buf_release(&g->list[i].value);
     }
-    pthread_mutex_lock(&w->lock);
-    window_done(w, entry);
-    pthread_mutex_unlock(&w->lock);
-    if (due.due_ms > 0)
-        queue_offer(q, slot, &due, a.record.domain);
-    attempt_release(&a);
+    g->count = 0;
+}
+
+/* At most ACT_PAGE ids of one shard. */
+static enum st act_on(struct acting *g, const struct queue_id *ids, size_t count, size_t *done, struct err *e)
+{
+    enum st st = ST_OK;
+    size_t met = 0;
+    for (size_t i = 0; i < count && st == ST_OK; i++) {
+        bool one;
+        st = acting_claim(g, &ids[i], &one, e);
+        met += one;
+    }
+    bool schedule_only = g->action != QUEUE_DROP && g->action != QUEUE_BOUNCE;
+    if (st == ST_OK && g->count > 0)
+        st = schedule_only ? reschedule(g, e) : settle(g, e);
+    acting_end(g);
+    *done += st == ST_OK ? met : 0;
     return st;
 }
 
@@ -311,23 +362,34 @@ static bool pick_entry(void *context, const struct queue_id *id, struct str valu
     return true;
 }
 
-static enum st act_slot(struct queue *q, struct window_slot *slot, struct picking *p, enum queue_action action, size_t *done,
-                        struct err *e)
+static enum st act_slot(struct acting *g, struct picking *p, size_t *done, struct err *e)
 {
     p->last = p->message ? *p->message : (struct queue_id){0};
     do {
         p->count = 0;
         p->more = false;
         struct queue_id from = p->last;
-        TRY(shard_scan_entries(slot->shard, &from, pick_entry, p, e));
-        for (size_t i = 0; i < p->count; i++) {
-            enum st st = act_on(q, slot, &p->list[i], action, e);
-            if (st != ST_OK && st != ST_NOTFOUND)
-                return st;
-            *done += st == ST_OK;
-        }
+        TRY(shard_scan_entries(g->slot->shard, &from, pick_entry, p, e));
+        TRY(act_on(g, p->list, p->count, done, e));
     } while (p->more);
     return ST_OK;
+}
+
+struct act { /* what the calls below need beside each other, too large for the stack */
+    struct acting acting;
+    struct picking picking;
+};
+
+static struct act *act_new(struct queue *q, enum queue_action action)
+{
+    struct act *act = calloc(1, sizeof *act);
+    if (!act)
+        return NULL;
+    act->acting.q = q;
+    act->acting.action = action;
+    if (action == QUEUE_RETRY || action == QUEUE_RELEASE)
+        hosts_forget(q->hosts);
+    return act;
 }
 
 enum st queue_act(struct queue *q, struct str text, enum queue_action action, size_t *done, struct err *e)
@@ -336,40 +398,35 @@ enum st queue_act(struct queue *q, struct str text, enum queue_action action, si
     struct window_slot *slot = NULL;
     bool whole = false;
     *done = 0;
-    if (action == QUEUE_RETRY || action == QUEUE_RELEASE)
-        hosts_forget(q->hosts);
-    enum st found = find(q, text, &id, &whole, &slot, e);
-    if (found != ST_OK || !slot)
-        return found;
-    if (!whole) {
-        enum st st = act_on(q, slot, &id, action, e);
-        *done = st == ST_OK;
-        return st == ST_NOTFOUND ? ERR_PUBLIC(e, ST_NOTFOUND, "No such message in the queue") : st;
-    }
-    struct picking *p = calloc(1, sizeof *p);
-    if (!p)
+    enum st st = find(q, text, &id, &whole, &slot, e);
+    if (st != ST_OK || !slot)
+        return st;
+    struct act *act = act_new(q, action);
+    if (!act)
         return ERR(e, ST_TEMP, "Out of memory", "acting on the queue");
-    p->message = &id;
-    enum st st = act_slot(q, slot, p, action, done, e);
-    free(p);
+    act->acting.slot = slot;
+    act->picking.message = &id;
+    st = whole ? act_slot(&act->acting, &act->picking, done, e) : act_on(&act->acting, &id, 1, done, e);
+    free(act);
     ENSURE(st != ST_OK || *done > 0, e, ST_NOTFOUND, "No such message in the queue");
     return st;
 }
 
 enum st queue_act_all(struct queue *q, const struct queue_filter *filter, enum queue_action action, size_t *done, struct err *e)
 {
-    struct picking *p = calloc(1, sizeof *p);
+    struct act *act = act_new(q, action);
     size_t count = slots(q);
-    enum st st = p ? ST_OK : ERR(e, ST_TEMP, "Out of memory", "acting on the queue");
+    enum st st = ST_OK;
     *done = 0;
-    if (action == QUEUE_RETRY || action == QUEUE_RELEASE)
-        hosts_forget(q->hosts);
-    for (size_t i = 0; i < count && p && st == ST_OK; i++) {
-        p->filter = filter;
+    if (!act)
+        return ERR(e, ST_TEMP, "Out of memory", "acting on the queue");
+    act->picking.filter = filter;
+    for (size_t i = 0; i < count && st == ST_OK; i++) {
+        act->acting.slot = q->slots[i];
         if (!shard_lost(q->slots[i]->shard))
-            st = act_slot(q, q->slots[i], p, action, done, e);
+            st = act_slot(&act->acting, &act->picking, done, e);
     }
-    free(p);
+    free(act);
     return st;
 }
 

@@ -199,8 +199,13 @@ enum window_added window_add(struct window *w, struct window_slot *slot, const s
     if (window_find(w, &due->id))
         return WINDOW_KNOWN;
     struct destination *d = window_destination(w, destination, true);
-    if (d && d->ready >= WINDOW_SHARE && skip_mark(d, slot, due))
+    bool passed = shard_due_cmp(due, &slot->cursor) < 0; /* the loader will not come by any more */
+    if (d && d->ready >= WINDOW_SHARE && passed && skip_mark(d, slot, due))
         return WINDOW_SKIPPED;
+    if (d && d->ready >= WINDOW_SHARE && !passed) {
+        slot->more = w->poke = true;
+        return WINDOW_SKIPPED;
+    }
     struct window_entry *entry = d && w->count < WINDOW_SIZE ? entry_new(w, slot, due) : NULL;
     if (!entry) {
         lower_cursor(w, slot, due);

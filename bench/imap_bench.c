@@ -1,7 +1,7 @@
-/* Measures IMAP sessions inside one process, without a network: imap_bench [engine [directory [messages [large [what]]]]]. The
- * directory is made anew. `messages` (10,000) are realistic ones of some 8 KB, `large` (100,000) is a mailbox of tiny ones; `what`
- * are letters of "fhbsrtce": flags, headers and structure, bodies, search, random singles, STORE, COPY/MOVE, EXPUNGE. One line a
- * workload: the median of the rounds as time and as items a second, the CPU time of an item, and the bytes of the answer. */
+/* Measures IMAP sessions inside one process, without a network: imap_bench [engine [directory [messages [large [what [rounds]]]]]].
+ * The directory is made anew. `messages` (10,000) are realistic ones of some 8 KB, `large` (100,000) is a mailbox of tiny ones;
+ * `what` are letters of "fhbsrtce": flags, headers and structure, bodies, search, random singles, STORE, COPY/MOVE, EXPUNGE. One
+ * line a workload: the median of the rounds as time and as items a second, the CPU time of an item, and the bytes of the answer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "serve/imap/imap.h"
 #include "store/mailbox.h"
 
-enum { BATCH = 100, ROUNDS = 5, RANDOM_ROUNDS = 2000, ACCOUNT = 77, BODY_MAX = 64 << 10 };
+enum { BATCH = 100, RANDOM_ROUNDS = 2000, SAMPLES_MAX = 100000, ACCOUNT = 77, BODY_MAX = 64 << 10 };
 
 #define must(call)                                                                                                                 \
     do {                                                                                                                           \
@@ -227,8 +227,18 @@ static int i64_cmp(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* Waits until the engine's own threads have nothing to do. */
+static void settle(void)
+{
+    for (int quiet = 0, i = 0; quiet < 3 && i < 300; i++) {
+        int64_t before = cpu_us();
+        clock_sleep_ms(100);
+        quiet = cpu_us() - before < 5000 ? quiet + 1 : 0;
+    }
+}
+
 struct sample {
-    int64_t wall[RANDOM_ROUNDS], cpu[RANDOM_ROUNDS];
+    int64_t wall[SAMPLES_MAX], cpu[SAMPLES_MAX];
     size_t n;
 };
 
@@ -244,6 +254,7 @@ static void report(const struct bench *b, const char *what, struct sample *s, si
 }
 
 static struct sample sample;
+static size_t rounds = 5;
 
 static void begin(void) { sample.n = 0; }
 static void timed(struct bench *b, const char *command)
@@ -254,10 +265,10 @@ static void timed(struct bench *b, const char *command)
     sample.cpu[sample.n++] = cpu_us() - cpu;
 }
 
-static void repeat(struct bench *b, const char *name, const char *command, size_t items, size_t rounds)
+static void repeat(struct bench *b, const char *name, const char *command, size_t items, size_t times)
 {
     begin();
-    for (size_t i = 0; i < rounds; i++)
+    for (size_t i = 0; i < times; i++)
         timed(b, command);
     report(b, name, &sample, items);
 }
@@ -266,7 +277,7 @@ static void repeat(struct bench *b, const char *name, const char *command, size_
 static void in_turn(struct bench *b, const char *name, const char *there, const char *back, size_t items)
 {
     begin();
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < rounds; i++) {
         timed(b, there);
         run(b, back);
     }
@@ -281,9 +292,9 @@ static void bench_flags(struct bench *b, size_t n)
 {
     if (!wants(b, 'f'))
         return;
-    repeat(b, "FETCH 1:* (FLAGS UID)", "FETCH 1:* (FLAGS UID)", n, ROUNDS);
-    repeat(b, "FETCH 1:* FAST", "FETCH 1:* FAST", n, ROUNDS);
-    repeat(b, "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)", "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)", n, ROUNDS);
+    repeat(b, "FETCH 1:* (FLAGS UID)", "FETCH 1:* (FLAGS UID)", n, rounds);
+    repeat(b, "FETCH 1:* FAST", "FETCH 1:* FAST", n, rounds);
+    repeat(b, "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)", "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)", n, rounds);
 }
 
 static void bench_headers(struct bench *b, size_t n)
@@ -291,18 +302,18 @@ static void bench_headers(struct bench *b, size_t n)
     if (!wants(b, 'h'))
         return;
     repeat(b, "FETCH 1:* (ENVELOPE BODYSTRUCTURE), first", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", n, 1);
-    repeat(b, "FETCH 1:* (ENVELOPE BODYSTRUCTURE), again", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", n, ROUNDS);
-    repeat(b, "FETCH 1:* four header fields", "FETCH 1:* BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE)]", n, ROUNDS);
-    repeat(b, "FETCH 1:* BODY.PEEK[HEADER]", "FETCH 1:* BODY.PEEK[HEADER]", n, ROUNDS);
+    repeat(b, "FETCH 1:* (ENVELOPE BODYSTRUCTURE), again", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", n, rounds);
+    repeat(b, "FETCH 1:* four header fields", "FETCH 1:* BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE)]", n, rounds);
+    repeat(b, "FETCH 1:* BODY.PEEK[HEADER]", "FETCH 1:* BODY.PEEK[HEADER]", n, rounds);
 }
 
 static void bench_bodies(struct bench *b, size_t n)
 {
     if (!wants(b, 'b'))
         return;
-    repeat(b, "FETCH 1:* BODY.PEEK[]", "FETCH 1:* BODY.PEEK[]", n, 3);
-    repeat(b, "FETCH 1:* BODY.PEEK[1.1]", "FETCH 1:* BODY.PEEK[1.1]", n, 3);
-    repeat(b, "FETCH 1:* BINARY.PEEK[2]", "FETCH 1:* BINARY.PEEK[2]", n, 3);
+    repeat(b, "FETCH 1:* BODY.PEEK[]", "FETCH 1:* BODY.PEEK[]", n, rounds);
+    repeat(b, "FETCH 1:* BODY.PEEK[1.1]", "FETCH 1:* BODY.PEEK[1.1]", n, rounds);
+    repeat(b, "FETCH 1:* BINARY.PEEK[2]", "FETCH 1:* BINARY.PEEK[2]", n, rounds);
 }
 
 static void bench_singles(struct bench *b, size_t n)
@@ -334,19 +345,19 @@ static void bench_search(struct bench *b, size_t n, bool texts)
     date_print_imap(&d, &date);
     snprintf(day, sizeof day, "%.*s", date.p[0] == ' ' ? 10 : 11, date.p + (date.p[0] == ' '));
     buf_release(&date);
-    repeat(b, "SEARCH UNSEEN", "SEARCH UNSEEN", n, ROUNDS * 4);
-    repeat(b, "SEARCH RETURN (COUNT) UNSEEN", "SEARCH RETURN (COUNT) UNSEEN", n, ROUNDS * 4);
+    repeat(b, "SEARCH UNSEEN", "SEARCH UNSEEN", n, rounds * 4);
+    repeat(b, "SEARCH RETURN (COUNT) UNSEEN", "SEARCH RETURN (COUNT) UNSEEN", n, rounds * 4);
     snprintf(line, sizeof line, "SEARCH SINCE %s", day);
-    repeat(b, "SEARCH SINCE", line, n, ROUNDS * 4);
+    repeat(b, "SEARCH SINCE", line, n, rounds * 4);
     snprintf(line, sizeof line, "SEARCH UNSEEN SINCE %s", day);
-    repeat(b, "SEARCH UNSEEN SINCE", line, n, ROUNDS * 4);
-    repeat(b, "SEARCH ALL", "SEARCH ALL", n, ROUNDS);
-    repeat(b, "SEARCH OR FLAGGED LARGER 9000", "SEARCH OR FLAGGED LARGER 9000", n, ROUNDS);
+    repeat(b, "SEARCH UNSEEN SINCE", line, n, rounds * 4);
+    repeat(b, "SEARCH ALL", "SEARCH ALL", n, rounds);
+    repeat(b, "SEARCH OR FLAGGED LARGER 9000", "SEARCH OR FLAGGED LARGER 9000", n, rounds);
     if (!texts)
         return;
-    repeat(b, "SEARCH SUBJECT", "SEARCH SUBJECT \"week 17\"", n, ROUNDS);
-    repeat(b, "SEARCH FROM", "SEARCH FROM elinor33", n, ROUNDS);
-    repeat(b, "SEARCH TEXT", "SEARCH TEXT \"nowhere to be found\"", n, 3);
+    repeat(b, "SEARCH SUBJECT", "SEARCH SUBJECT \"week 17\"", n, rounds);
+    repeat(b, "SEARCH FROM", "SEARCH FROM elinor33", n, rounds);
+    repeat(b, "SEARCH TEXT", "SEARCH TEXT \"nowhere to be found\"", n, rounds);
 }
 
 static void bench_store(struct bench *b, size_t n)
@@ -403,6 +414,9 @@ int main(int argc, char **argv)
                       .dir = argc > 2 ? argv[2] : "/tmp/imap-bench",
                       .what = argc > 5 ? argv[5] : "fhbsrtce",
                       .peer = {.loopback = true}};
+    rounds = argc > 6 ? strtoull(argv[6], NULL, 10) : rounds;
+    if (rounds == 0 || rounds * 4 > SAMPLES_MAX)
+        return 2;
     size_t messages = argc > 3 ? strtoull(argv[3], NULL, 10) : 10000, large = argc > 4 ? strtoull(argv[4], NULL, 10) : 100000;
     char command[512];
     struct settings *settings = settings_defaults();
@@ -425,6 +439,7 @@ int main(int argc, char **argv)
         close_all(&b);
         open_all(&b);
     }
+    settle();
     session_begin(&b);
     if (messages) {
         run(&b, "SELECT INBOX");

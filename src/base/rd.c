@@ -125,6 +125,8 @@ uint64_t rd_be64(struct rd *r)
 
 uint64_t rd_varint(struct rd *r)
 {
+    if (r->p < r->end && !(*r->p & 0x80)) /* most are one byte */
+        return (uint8_t)*r->p++;
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
         uint8_t b = rd_u8(r);

@@ -234,12 +234,26 @@ static enum imap_next break_off(struct imap_session *s, struct fetch *f)
     return IMAP_CLOSE;
 }
 
+/* Items of the index only: one walk. */
+static enum imap_next plain_resume(struct imap_session *s, struct fetch *f)
+{
+    uint64_t count = 0;
+    if (line_put_all(&f->lines, &f->uids, fetch_plain, f, &count, &f->worst) == IMAP_MORE) {
+        f->missing -= count;
+        return IMAP_MORE;
+    }
+    f->missing -= count;
+    return fetch_end(s, f);
+}
+
 static enum imap_next fetch_resume(struct imap_session *s, struct imap_command *c)
 {
     struct fetch *f = c->state;
     if (!uidset_empty(&f->vanished) && imap_put_vanished(s, &f->vanished, &f->vanished_at, true) == IMAP_MORE)
         return IMAP_MORE;
     uidset_release(&f->vanished);
+    if (f->plain)
+        return plain_resume(s, f);
     for (;;) {
         enum fetch_step step = f->stream == FETCH_STREAM_NONE ? FETCH_NEXT : fetch_stream(s, f);
         if (step == FETCH_BROKEN)
@@ -252,8 +266,6 @@ static enum imap_next fetch_resume(struct imap_session *s, struct imap_command *
             close_message(s, f);
         else if (f->stop || (f->page_at == f->page_n && !read_page(s, f)))
             return fetch_end(s, f);
-        else if (f->plain)
-            fetch_plain(s, f, &f->page[f->page_at++]);
         else
             open_message(s, f);
     }

@@ -9,7 +9,6 @@
 struct resync {
     struct uidset vanished, changed;
     uint64_t vanished_at;
-    uint32_t next_uid;
 };
 
 static void release(void *state)
@@ -30,7 +29,7 @@ static enum imap_next resume(struct imap_session *s, struct imap_command *c)
     /* VANISHED before any FETCH (RFC 7162 3.2.6) */
     if (imap_put_vanished(s, &r->vanished, &r->vanished_at, true) == IMAP_MORE)
         return IMAP_MORE;
-    if (imap_put_all_flags(s, &r->changed, &r->next_uid) == IMAP_MORE)
+    if (imap_put_all_flags(s, &r->changed) == IMAP_MORE)
         return IMAP_MORE;
     return selected_ok(s, c);
 }
@@ -163,7 +162,6 @@ static enum imap_next resync(struct imap_session *s, struct imap_command *c, con
     struct resync *r = ARENA_NEW(&s->arena, struct resync);
     if (!r)
         return imap_no(s, "LIMIT", "Out of memory");
-    r->next_uid = 1;
     c->state = r;
     c->release = release;
     c->resume = resume;

@@ -2,21 +2,15 @@
 #include "serve/imap/line.h"
 #include "serve/imap/table.h"
 
-enum { STORE_PAGE = 256 };
-
 struct store_command {
     struct imap_store what;
     bool uid;
-    bool flags, modseq;    /* what the responses say; neither: there are none */
-    struct uidset uids;    /* of the command */
-    struct uidset refused; /* by UNCHANGEDSINCE */
-    struct uidset told;    /* to be answered */
-    uint64_t missing;      /* of them: expunged meanwhile */
-
+    bool flags, modseq;         /* what the responses say; neither: there are none */
+    struct uidset uids;         /* of the command */
+    struct uidset refused;      /* by UNCHANGEDSINCE */
+    struct uidset told;         /* to be answered */
+    uint64_t to_tell, did_tell; /* messages; those that are missing were expunged meanwhile */
     struct line_writer lines;
-    struct message_entry page[STORE_PAGE];
-    size_t page_n, page_at;
-    uint32_t next_uid;
 };
 
 static void store_release(void *state)
@@ -107,7 +101,7 @@ static bool modified_code(struct imap_session *s, const struct store_command *t,
 static enum imap_next store_end(struct imap_session *s, const struct store_command *t)
 {
     if (uidset_empty(&t->refused)) {
-        if (t->missing > 0 && !t->uid) /* RFC 5530; a UID that does not exist is ignored (RFC 9051 6.4.9) */
+        if (t->did_tell < t->to_tell && !t->uid) /* RFC 5530; a UID that does not exist is ignored (RFC 9051 6.4.9) */
             return imap_ok(s, "EXPUNGEISSUED", "STORE completed, some messages were expunged meanwhile");
         return imap_ok(s, NULL, "STORE completed");
     }
@@ -117,29 +111,19 @@ static enum imap_next store_end(struct imap_session *s, const struct store_comma
     return imap_ok_code(s, buf_str(&code), "Conditional STORE failed for some messages");
 }
 
-static enum st read_page(struct imap_session *s, struct store_command *t, struct err *e)
+static void print(void *context, struct line_writer *w, const struct message_entry *m)
 {
-    struct message_room room = {t->page, STORE_PAGE, &t->page_n};
-    t->page_at = t->page_n = 0;
-    TRY(message_page(s->account, s->selected.id, &t->told, &t->next_uid, room, e));
-    t->missing -= t->page_n;
-    return ST_OK;
+    const struct store_command *t = context;
+    line_fetch(w, m, t->flags, t->modseq);
 }
 
 static enum imap_next store_resume(struct imap_session *s, struct imap_command *c)
 {
     struct store_command *t = c->state;
     struct err e = {0};
-    for (;;) {
-        if (!imap_room(s))
-            return IMAP_MORE;
-        if (t->page_at < t->page_n)
-            line_fetch(&t->lines, &t->page[t->page_at++], t->flags, t->modseq);
-        else if (t->next_uid == 0)
-            return store_end(s, t);
-        else if (read_page(s, t, &e) != ST_OK)
-            return imap_fail(s, &e);
-    }
+    if (line_put_all(&t->lines, &t->told, print, t, &t->did_tell, &e) == IMAP_MORE)
+        return IMAP_MORE;
+    return e.class == ST_OK ? store_end(s, t) : imap_fail(s, &e);
 }
 
 /* ---- beginning ---- */
@@ -165,8 +149,7 @@ static enum st choose_told(struct imap_session *s, struct store_command *t, stru
         return ST_OK;
     TRY(keep(&t->told, &t->uids, e));
     uidset_minus(&t->told, &t->refused);
-    t->missing = uidset_count(&t->told);
-    t->next_uid = uidset_min(&t->told);
+    t->to_tell = uidset_count(&t->told);
     line_init(&t->lines, s);
     return ST_OK;
 }

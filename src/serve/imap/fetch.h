@@ -89,8 +89,8 @@ enum st fetch_read(struct imap_session *s, struct fetch *f, uint64_t offset, siz
 
 /* What the items need to be read. */
 void fetch_item_needs(struct fetch *f);
-/* A response of items that are all in the index. */
-void fetch_plain(struct imap_session *s, struct fetch *f, const struct message_entry *m);
+/* A response of items that are all in the index (a line_print; context is the struct fetch). */
+void fetch_plain(void *context, struct line_writer *w, const struct message_entry *m);
 /* One item: written, or its label and f->stream for the rest. FAILED: nothing of it is kept. */
 enum fetch_step fetch_item(struct imap_session *s, struct fetch *f, const struct imap_fetch_item *item);
 /* Text in memory that must stay until the stream is done: written at once if there is room, else the stream. */

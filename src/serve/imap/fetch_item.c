@@ -92,14 +92,14 @@ static char *index_item(struct fetch *f, char *to, enum imap_fetch_kind kind, co
     return to;
 }
 
-void fetch_plain(struct imap_session *s, struct fetch *f, const struct message_entry *m)
+void fetch_plain(void *context, struct line_writer *w, const struct message_entry *m)
 {
-    /* each kind is there at most once, and only FLAGS is long */
-    char *from = buf_reserve(s->out, LINE_MAX);
+    struct fetch *f = context;
+    char *from = buf_reserve(w->s->out, LINE_MAX); /* each kind is there at most once, and only FLAGS is long */
     if (!from)
         return;
     char *to = line_str(from, STR("* "));
-    to = line_number(to, line_sequence(&f->lines, m->uid));
+    to = line_number(to, line_sequence(w, m->uid));
     to = line_str(to, STR(" FETCH ("));
     for (size_t i = 0; i < f->what.count; i++) {
         if (i > 0)
@@ -115,7 +115,7 @@ void fetch_plain(struct imap_session *s, struct fetch *f, const struct message_e
         to = index_item(f, to, IMAP_FETCH_MODSEQ, m);
     }
     to = line_str(to, STR(")\r\n"));
-    buf_grew(s->out, (size_t)(to - from));
+    buf_grew(w->s->out, (size_t)(to - from));
 }
 
 /* ---- from the digest ---- */

@@ -112,10 +112,9 @@ struct imap_sync {
     bool exists;   /* EXISTS is to be told */
     bool keywords_told;
     struct uidset changed; /* flags to tell */
-    uint32_t next_uid;
-    uint64_t vanished_at; /* how far `selected.expunged` was told as VANISHED */
-    uint64_t modseq;      /* known when all is told */
-    struct uidset own;    /* the client knows these as they were at own_modseq */
+    uint64_t vanished_at;  /* how far `selected.expunged` was told as VANISHED */
+    uint64_t modseq;       /* known when all is told */
+    struct uidset own;     /* the client knows these as they were at own_modseq */
     uint64_t own_modseq;
 };
 
@@ -189,13 +188,8 @@ void imap_put_string(struct imap_session *s, struct str text);  /* quoted, or a 
 void imap_put_nstring(struct imap_session *s, struct str text); /* NIL if p is NULL */
 void imap_put_astring(struct imap_session *s, struct str text);
 void imap_put_mailbox(struct imap_session *s, struct str name); /* UTF-8 or modified UTF-7 as the client wants it */
-/* "\Seen $Junk" of a message in the selected mailbox, without parentheses; \Recent for rev1 clients. */
-void imap_put_flags(struct imap_session *s, const struct message_entry *m);
 /* "* FLAGS (...)" and PERMANENTFLAGS of the selected mailbox. */
 void imap_put_flag_names(struct imap_session *s, const struct mailbox_info *info);
-/* "* 12 FETCH (UID 40 FLAGS (...) MODSEQ (7))" CRLF: the unsolicited form, MODSEQ if CONDSTORE is on. Nothing if the client does
- * not know the message. */
-void imap_put_fetch_flags(struct imap_session *s, const struct message_entry *m);
 
 /* ---- the tagged reply ---- */
 
@@ -267,8 +261,9 @@ void imap_own_change(struct imap_session *s, const struct uidset *uids, uint64_t
 /* Writes more of "* VANISHED 1:5,9" (`earlier`: "* VANISHED (EARLIER) ..."), in as many lines as the length needs; *at starts at 0.
  * IMAP_MORE: call again when there is room. */
 enum imap_next imap_put_vanished(struct imap_session *s, const struct uidset *uids, uint64_t *at, bool earlier);
-/* Writes imap_put_fetch_flags for the messages in `uids`, in order; *next_uid starts at 1. IMAP_MORE as above. */
-enum imap_next imap_put_all_flags(struct imap_session *s, const struct uidset *uids, uint32_t *next_uid);
+/* Writes "* 12 FETCH (UID 40 FLAGS (...) MODSEQ (7))", the unsolicited form, MODSEQ if CONDSTORE is on, for the messages in *left,
+ * in order, and takes them out of it. IMAP_MORE as above. */
+enum imap_next imap_put_all_flags(struct imap_session *s, struct uidset *left);
 
 /* Begins to tell; `expunges`: EXPUNGE or VANISHED is allowed now (RFC 9051 7.5.1). Then step until IMAP_DONE. */
 void imap_sync_begin(struct imap_session *s, bool expunges);

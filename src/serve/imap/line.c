@@ -4,7 +4,9 @@
 
 void line_init(struct line_writer *w, struct imap_session *s)
 {
+    struct err e = {0};
     w->s = s;
+    w->info = imap_selected_info(s, false, &e);
     w->mapped = false;
     w->has_recent = !uidset_empty(&s->selected.recent);
     w->day = INT64_MIN;
@@ -88,15 +90,17 @@ static void make_flags(struct line_flags *f, unsigned flags, bool recent)
     f->n = (uint8_t)(to - f->text);
 }
 
-static char *keywords(struct line_writer *w, char *to, uint64_t bits, bool first)
+/* Does the message have a keyword that was made after the names were read? */
+static bool names_missing(const struct line_writer *w, const struct message_entry *m)
 {
-    struct err e = {0};
-    const struct mailbox_info *info = imap_selected_info(w->s, false, &e);
-    if (info && info->keyword_count < MAILBOX_KEYWORDS_MAX && bits >> info->keyword_count) /* made since it was read */
-        info = imap_selected_info(w->s, true, &e);
-    for (unsigned i = 0; info && i < info->keyword_count; i++)
-        if ((bits >> i & 1) && info->keywords[i].n <= MAILBOX_KEYWORD_LENGTH_MAX)
-            to = word(to, &first, info->keywords[i]);
+    return m->keywords && w->info && w->info->keyword_count < MAILBOX_KEYWORDS_MAX && m->keywords >> w->info->keyword_count;
+}
+
+static char *keywords(const struct line_writer *w, char *to, uint64_t bits, bool first)
+{
+    for (unsigned i = 0; w->info && i < w->info->keyword_count; i++)
+        if ((bits >> i & 1) && w->info->keywords[i].n <= MAILBOX_KEYWORD_LENGTH_MAX)
+            to = word(to, &first, w->info->keywords[i]);
     return to;
 }
 
@@ -175,4 +179,53 @@ void line_fetch(struct line_writer *w, const struct message_entry *m, bool flags
     }
     to = line_str(to, STR(")\r\n"));
     buf_grew(w->s->out, (size_t)(to - from));
+}
+
+/* ---- walking ---- */
+
+struct walk {
+    struct line_writer *w;
+    line_print *print;
+    void *context;
+    uint64_t count;
+    uint32_t last; /* UID that was printed; 0: none yet */
+    bool full, may_ask, ask_names;
+};
+
+static bool visit(void *context, const struct message_entry *m)
+{
+    struct walk *v = context;
+    v->full = !imap_room(v->w->s);
+    if (v->full)
+        return false;
+    v->ask_names = v->may_ask && names_missing(v->w, m);
+    if (v->ask_names)
+        return false; /* the store is not asked from inside of a walk */
+    v->print(v->context, v->w, m);
+    v->last = m->uid;
+    v->count++;
+    return true;
+}
+
+enum imap_next line_put_all(struct line_writer *w, struct uidset *left, line_print *print, void *context, uint64_t *count,
+                            struct err *e)
+{
+    struct imap_session *s = w->s;
+    bool may_ask = true; /* once in a call */
+    while (!uidset_empty(left)) {
+        struct walk v = {.w = w, .print = print, .context = context, .may_ask = may_ask};
+        if (message_scan(s->account, s->selected.id, left, visit, &v, e) != ST_OK)
+            return IMAP_DONE;
+        *count += v.count;
+        if (v.last)
+            uidset_remove_range(left, 0, v.last);
+        if (v.full)
+            return IMAP_MORE;
+        may_ask = false;
+        if (!v.ask_names)
+            uidset_release(left);
+        else if (!(w->info = imap_selected_info(s, true, e)))
+            return IMAP_DONE;
+    }
+    return IMAP_DONE;
 }

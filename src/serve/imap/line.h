@@ -21,6 +21,7 @@ struct line_flags {
 
 struct line_writer {
     struct imap_session *s;
+    const struct mailbox_info *info; /* the names of keywords; NULL: they could not be read */
     bool mapped, has_recent;
     uint64_t at;                  /* in selected.uids, behind the current run */
     uint32_t first, last, before; /* the current run, and how many members precede it */
@@ -42,6 +43,14 @@ static inline char *line_str(char *to, struct str s)
     memcpy(to, s.p, s.n);
     return to + s.n;
 }
+
+/* Prints one message into the output, in which there is room for LINE_MAX. */
+typedef void line_print(void *context, struct line_writer *w, const struct message_entry *m);
+/* Prints the messages in *left, in order, in one walk over the index for as much as there is room, and takes them out of *left;
+ * *count grows by those that were there. IMAP_MORE: call again when there is room. IMAP_DONE: *left is empty, or there was an
+ * error. */
+enum imap_next line_put_all(struct line_writer *w, struct uidset *left, line_print *print, void *context, uint64_t *count,
+                            struct err *e);
 
 /* A whole response "* 12 FETCH (UID 40 FLAGS (...) MODSEQ (7))"; `flags` and `modseq` choose. There must be room. */
 void line_fetch(struct line_writer *w, const struct message_entry *m, bool flags, bool modseq);

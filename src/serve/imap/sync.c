@@ -1,8 +1,8 @@
 /* Telling the client what other sessions did to the selected mailbox (RFC 9051 7.4, 7.5.1; RFC 7162 3.2.10). */
 #include "base/check.h"
-#include "serve/imap/imap.h"
+#include "serve/imap/line.h"
 
-enum { PAGE_ENTRIES = 64, VANISHED_LINE = 4000 /* bytes of a VANISHED line */ };
+enum { VANISHED_LINE = 4000 /* bytes of a VANISHED line */ };
 
 void imap_own_change(struct imap_session *s, const struct uidset *uids, uint64_t modseq)
 {
@@ -54,7 +54,8 @@ static enum st take_changes(struct imap_session *s, struct mailbox_changes *c)
     TRY(uidset_or(&m->expunged, &c->vanished));
     TRY(uidset_copy(&c->changed, &y->changed));
     uidset_and(&y->changed, &m->uids); /* new ones are not told by their flags */
-    y->next_uid = 1;
+    if (y->modseq <= y->own_modseq)    /* nobody did anything since: most of the time */
+        uidset_minus(&y->changed, &y->own);
     return take_new(s, c);
 }
 
@@ -167,37 +168,33 @@ static void tell_exists(struct imap_session *s)
         imap_putf(s, "* %u RECENT\r\n", (uint32_t)uidset_count(&s->selected.recent));
 }
 
-static bool is_own(const struct imap_sync *y, const struct message_entry *m)
+static void put_fetch(void *context, struct line_writer *w, const struct message_entry *m)
 {
-    return m->modseq <= y->own_modseq && uidset_has(&y->own, m->uid);
+    (void)context;
+    line_fetch(w, m, true, imap_condstore(w->s));
 }
 
-static enum imap_next put_flags(struct imap_session *s, const struct uidset *uids, uint32_t *next_uid, bool skip_own)
+static void put_news(void *context, struct line_writer *w, const struct message_entry *m)
 {
-    struct message_entry entries[PAGE_ENTRIES];
+    const struct imap_sync *y = context;
+    bool own = m->modseq <= y->own_modseq && uidset_has(&y->own, m->uid);
+    if (!own)
+        line_fetch(w, m, true, imap_condstore(w->s));
+}
+
+/* What cannot be read the client learns by asking. */
+static enum imap_next put_flags(struct imap_session *s, struct uidset *left, line_print *print, void *context)
+{
+    struct line_writer w;
     struct err e = {0};
-    while (*next_uid && !uidset_empty(uids)) {
-        size_t count;
-        uint32_t from = *next_uid;
-        if (message_page(s->account, s->selected.id, uids, next_uid, (struct message_room){entries, PAGE_ENTRIES, &count}, &e) !=
-            ST_OK)
-            return IMAP_DONE; /* the client learns it by asking */
-        for (size_t i = 0; i < count; i++) {
-            if (!imap_room(s)) {
-                *next_uid = i ? entries[i].uid : from;
-                return IMAP_MORE;
-            }
-            if (!skip_own || !is_own(&s->sync, &entries[i]))
-                imap_put_fetch_flags(s, &entries[i]);
-        }
-    }
-    return IMAP_DONE;
+    uint64_t count = 0;
+    if (uidset_empty(left))
+        return IMAP_DONE;
+    line_init(&w, s);
+    return line_put_all(&w, left, print, context, &count, &e);
 }
 
-enum imap_next imap_put_all_flags(struct imap_session *s, const struct uidset *uids, uint32_t *next_uid)
-{
-    return put_flags(s, uids, next_uid, false);
-}
+enum imap_next imap_put_all_flags(struct imap_session *s, struct uidset *left) { return put_flags(s, left, put_fetch, NULL); }
 
 /* New keywords belong into FLAGS before a message shows them (RFC 9051 7.3.5). */
 static void tell_keywords(struct imap_session *s)
@@ -215,11 +212,11 @@ enum imap_next imap_sync_step(struct imap_session *s)
         return IMAP_DONE;
     if (tell_expunged(s) == IMAP_MORE || !imap_room(s))
         return IMAP_MORE;
-    if (!y->keywords_told && !uidset_empty(&y->changed))
+    if (!y->keywords_told && (y->exists || !uidset_empty(&y->changed)))
         tell_keywords(s);
     y->keywords_told = true;
     tell_exists(s);
-    if (put_flags(s, &y->changed, &y->next_uid, true) == IMAP_MORE)
+    if (put_flags(s, &y->changed, put_news, y) == IMAP_MORE)
         return IMAP_MORE;
     struct imap_selected *m = &s->selected;
     m->modseq = y->modseq;

@@ -13,8 +13,8 @@
  * kv_batch belongs to one. Functions block on I/O; hold no lock of another module across them.
  * Errors: ST_TEMP (I/O, disk full, cluster not reachable: nothing or all of the commit happened; re-read the version to know),
  * ST_CONFLICT, ST_NOTFOUND, ST_LIMIT, ST_CORRUPT (checksum), ST_PERM (malformed name, empty key). After ST_TEMP from kv_commit the
- * caller must re-read the partition.
- */
+ * caller must re-read the partition. What it then reads is final: a commit that is not there does not come back. While the engine
+ * cannot know, reading that partition gives ST_TEMP, too. */
 #ifndef KV_ENGINE_H
 #define KV_ENGINE_H
 

@@ -2,15 +2,19 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "kv/rocks_key.h"
 #include "rt/clock.h"
+#include "rt/log.h"
 #include "rt/metrics.h"
 #include "rt/waiting.h"
 
@@ -333,7 +337,7 @@ static bool must_reopen(struct rocks *r, enum rocks_intent intent)
     if (!since && !atomic_load(&r->shut))
         return false;
     int64_t now = now_ms();
-    bool failing = since && now - since >= r->reopen_after_ms;
+    bool failing = since && (atomic_load(&r->broken) || now - since >= r->reopen_after_ms);
     return (failing || atomic_load(&r->shut)) && now >= atomic_load(&r->next_reopen_ms);
 }
 
@@ -353,12 +357,38 @@ static uint64_t log_bytes(struct rocks *r)
     return sum;
 }
 
+/* Whether the disk takes writes again. If not, a database that can still be read is better than none. */
+static bool disk_writable(struct rocks *r)
+{
+    char path[PATH_MAX], block[4096] = {0};
+    int n = snprintf(path, sizeof path, "%s/probe", r->path);
+    int fd = n < (int)sizeof path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+    if (fd < 0)
+        return false;
+    bool ok = write(fd, block, sizeof block) == (ssize_t)sizeof block && fdatasync(fd) == 0;
+    close(fd);
+    unlink(path);
+    return ok;
+}
+
+static void reopened(struct rocks *r)
+{
+    for (size_t i = 0; i < ROCKS_PARTITION_STRIPES; i++)
+        atomic_store(&r->doubtful[i], false);
+    atomic_store(&r->broken, false);
+    atomic_store(&r->failing_since_ms, 0);
+    atomic_store(&r->shut, false);
+    log_event(LOG_WARN, "kv.reopened", LOG_Z("path", r->path));
+}
+
 static void reopen_locked(struct rocks *r, enum rocks_intent intent)
 {
     struct err ignored = {0};
     if (!must_reopen(r, intent))
         return;
     atomic_store(&r->next_reopen_ms, now_ms() + REOPEN_EVERY_MS);
+    if (r->db && !disk_writable(r))
+        return;
     if (r->db && disk_free(r) < r->disk_reserve + 2 * log_bytes(r))
         return; /* recovery writes the logs into tables: if it ran out of room, reading would be lost, too */
     atomic_store(&r->shut, true);
@@ -369,10 +399,31 @@ static void reopen_locked(struct rocks *r, enum rocks_intent intent)
         return;
     }
     close_database(r);
-    if (open_database(r, &ignored) != ST_OK)
+    if (open_database(r, &ignored) == ST_OK)
+        reopened(r);
+}
+
+void rocks_recover(struct rocks *r)
+{
+    if (!atomic_load(&r->broken))
         return;
-    atomic_store(&r->failing_since_ms, 0);
-    atomic_store(&r->shut, false);
+    waiting_lock(&r->reopen_lock); /* the first one reopens, the others learn the outcome */
+    if (atomic_load(&r->broken))
+        reopen_locked(r, ROCKS_WRITE);
+    pthread_mutex_unlock(&r->reopen_lock);
+}
+
+/* A call that finds the gate shut waits for the one that reopens: that takes a moment, and the clients see no error. If the call
+ * comes from within a scan, the other one waits for it, too, and gives up first. */
+static bool gate_opened(struct rocks *r)
+{
+    waiting_lock(&r->reopen_lock);
+    pthread_mutex_unlock(&r->reopen_lock);
+    atomic_fetch_add(&r->inside, 1);
+    if (!atomic_load(&r->shut))
+        return true;
+    atomic_fetch_sub(&r->inside, 1);
+    return false;
 }
 
 enum st rocks_enter(struct rocks *r, enum rocks_intent intent, struct err *e)
@@ -385,10 +436,22 @@ enum st rocks_enter(struct rocks *r, enum rocks_intent intent, struct err *e)
     if (!atomic_load(&r->shut))
         return ST_OK;
     atomic_fetch_sub(&r->inside, 1);
-    return ERR_PUBLIC(e, ST_TEMP, "the mail store is being reopened after an error");
+    return gate_opened(r) ? ST_OK : ERR_PUBLIC(e, ST_TEMP, "the mail store is being reopened after an error");
 }
 
 void rocks_leave(struct rocks *r) { atomic_fetch_sub(&r->inside, 1); }
+
+static size_t partition_stripe(struct str partition) { return str_hash(partition) % ROCKS_PARTITION_STRIPES; }
+
+enum st rocks_enter_partition(struct rocks *r, enum rocks_intent intent, struct str partition, struct err *e)
+{
+    TRY(rocks_enter(r, intent, e));
+    if (!atomic_load_explicit(&r->broken, memory_order_acquire) || !atomic_load(&r->doubtful[partition_stripe(partition)]))
+        return ST_OK;
+    rocks_leave(r);
+    return ERR(e, ST_TEMP, "storage is temporarily not available",
+               "%.*s: whether its last commit happened is known after the store was reopened", STR_FMT(partition));
+}
 
 /* ---- reading and writing ---- */
 
@@ -410,10 +473,24 @@ enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, str
         return ST_OK;
     }
     int64_t none = 0;
+    /* A full disk leaves a record that is cut off, which never comes back; not so if the room was missing when it was synced. */
+    bool full = error_is(error, "No space left") && !error_is(error, "sync");
+    if (!full && !atomic_exchange(&r->broken, true))
+        log_event(LOG_ERROR, "kv.write_failed", LOG_Z("path", r->path), LOG_Z("error", error));
     atomic_compare_exchange_strong(&r->failing_since_ms, &none, now_ms());
-    bool full = error_is(error, "No space left");
     enum st s = ERR(e, ST_TEMP, full ? "the mail store is full" : "storage is temporarily not available", "writing: %s", error);
     rocksdb_free(error);
+    return s;
+}
+
+enum st rocks_write_partition(struct rocks *r, rocksdb_writebatch_t *batch, struct str partition, struct err *e)
+{
+    /* Once broken, RocksDB refuses before it writes anything: only what was under way when it broke is in doubt. */
+    atomic_bool *doubtful = &r->doubtful[partition_stripe(partition)];
+    bool broken = atomic_load(&r->broken);
+    enum st s = rocks_write(r, batch, true, e);
+    if (s != ST_OK && !broken && atomic_load(&r->broken))
+        atomic_store(doubtful, true);
     return s;
 }
 

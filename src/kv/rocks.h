@@ -6,8 +6,11 @@
  *   partition stripes   held from the check of the version until the commit is durable
  *   blob stripes        shared by commits that store, link or unlink a blob; exclusive (only tried, never waited for) by the
  *                       collector
- * After a write error RocksDB refuses all writes. It resumes by itself when a full disk has room again; otherwise, after a while,
- * the database is closed and opened again. Calls that come meanwhile get ST_TEMP. */
+ * After a write error RocksDB refuses all writes. When a disk was full it resumes by itself; if not, after a while, the database is
+ * closed and opened again. After any other error nobody knows whether the commit is in the log, as far as the log is on the disk at
+ * all, until the log was replayed. So the database is reopened at once, and the partitions whose commits were under way are *in
+ * doubt* until then: they cannot be read, so that nobody sees a state that turns out not to be the one that came back. If the disk
+ * takes no writes at all, the database stays open, for reading everything else. */
 #ifndef KV_ROCKS_H
 #define KV_ROCKS_H
 
@@ -50,6 +53,8 @@ struct rocks {
     pthread_mutex_t reopen_lock;      /* one thread reopens */
     _Atomic int64_t failing_since_ms; /* first write error since the last success; 0: none. Monotonic clock */
     _Atomic int64_t next_reopen_ms;
+    atomic_bool broken; /* since a write failed for another reason than a full disk */
+    atomic_bool doubtful[ROCKS_PARTITION_STRIPES];
     int64_t reopen_after_ms; /* how long RocksDB is given to resume by itself */
     _Atomic int64_t next_disk_check_ms;
     _Atomic uint64_t disk_free, written_since_check; /* bytes; disk_free is one more, and 0 while it is not known */
@@ -73,6 +78,10 @@ void rocks_free(struct rocks *r);
 enum rocks_intent { ROCKS_READ, ROCKS_WRITE };
 enum st rocks_enter(struct rocks *r, enum rocks_intent intent, struct err *e) MUST_USE;
 void rocks_leave(struct rocks *r);
+/* The same for a call on a partition: ST_TEMP also while it is in doubt. */
+enum st rocks_enter_partition(struct rocks *r, enum rocks_intent intent, struct str partition, struct err *e) MUST_USE;
+/* After a write that failed, outside of enter and leave: reopens the database if it is broken, so that the truth can be read. */
+void rocks_recover(struct rocks *r);
 
 /* ST_TEMP if there is less room on the disk than the reserve (for what adds mail), or than a quarter of it (for the rest, so that
  * mail can still be deleted). RocksDB needs room to delete, and is kept from running into a full disk. */
@@ -83,6 +92,8 @@ enum st rocks_error(const char *doing, char *error, struct err *e) MUST_USE;
 
 /* Writes the batch; sync: durable on return. Errors are ST_TEMP. Counts the bytes for rocks_room. */
 enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, struct err *e) MUST_USE;
+/* The same for the commit of a partition, which is in doubt after an error that leaves its fate open. */
+enum st rocks_write_partition(struct rocks *r, rocksdb_writebatch_t *batch, struct str partition, struct err *e) MUST_USE;
 
 /* ST_NOTFOUND, or *value, which the caller destroys. `e` gets no text for ST_NOTFOUND. */
 enum st rocks_get(struct rocks *r, enum rocks_family family, struct str key, rocksdb_pinnableslice_t **value,

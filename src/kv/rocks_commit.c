@@ -207,7 +207,7 @@ static enum st check_and_write(struct change *c, struct err *e)
     if (c->steps != KV_STEP_UNLINKS)
         ENSURE(version == c->expected, e, ST_CONFLICT, "partition %.*s was changed meanwhile", STR_FMT(c->name));
     TRY(fill_batch(c, e));
-    return rocks_write(c->r, c->batch, true, e);
+    return rocks_write_partition(c->r, c->batch, c->name, e);
 }
 
 /* Blobs that do not fit into the batch are uploaded before the partition is locked. If the commit fails then, they are blobs
@@ -260,11 +260,13 @@ enum st rocks_commit(struct kv *kv, struct str partition, const struct kv_batch 
 {
     struct rocks *r = rocks_of(kv);
     struct change c = {.r = r, .name = partition, .b = b, .steps = steps, .expected = expected, .now_ms = clock_wall_ms()};
-    TRY(rocks_enter(r, ROCKS_WRITE, e));
+    TRY(rocks_enter_partition(r, ROCKS_WRITE, partition, e));
     c.batch = rocksdb_writebatch_create();
     enum st s = commit_inside(&c, e);
     rocksdb_writebatch_destroy(c.batch);
     rocks_leave(r);
+    if (s == ST_TEMP)
+        rocks_recover(r);
     return s;
 }
 

@@ -25,7 +25,7 @@ static enum st get_inside(struct rocks *r, struct str partition, struct str key,
 static enum st engine_get(struct kv *kv, struct str partition, struct str key, struct buf *value, struct err *e)
 {
     struct rocks *r = rocks_of(kv);
-    TRY(rocks_enter(r, ROCKS_READ, e));
+    TRY(rocks_enter_partition(r, ROCKS_READ, partition, e));
     enum st s = get_inside(r, partition, key, value, e);
     rocks_leave(r);
     return s;
@@ -34,7 +34,7 @@ static enum st engine_get(struct kv *kv, struct str partition, struct str key, s
 static enum st engine_version(struct kv *kv, struct str partition, uint64_t *version, struct err *e)
 {
     struct rocks *r = rocks_of(kv);
-    TRY(rocks_enter(r, ROCKS_READ, e));
+    TRY(rocks_enter_partition(r, ROCKS_READ, partition, e));
     enum st s = rocks_commit_version(r, partition, version, e);
     rocks_leave(r);
     return s;
@@ -48,7 +48,7 @@ static enum st engine_scan(struct kv *kv, struct str partition, struct str from,
     struct rocks_key end =
         to.n ? rocks_key_meta(partition, ROCKS_KIND_KEY, to) : rocks_key_meta(partition, ROCKS_KIND_END, STR_NONE);
     size_t head = partition.n + 2;
-    TRY(rocks_enter(r, ROCKS_READ, e));
+    TRY(rocks_enter_partition(r, ROCKS_READ, partition, e));
     struct rocks_iterator i = rocks_iterate(r, ROCKS_META, rocks_key_str(&first), rocks_key_str(&end), true);
     bool more = true;
     for (; more && rocksdb_iter_valid(i.it); rocksdb_iter_next(i.it))

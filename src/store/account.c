@@ -14,15 +14,17 @@ const struct store_config *account_config(const struct account *a) { return &a->
 account_id account_id_of(const struct account *a) { return a->id; }
 void account_partition(account_id id, char name[20]) { snprintf(name, 20, "a-%016llx", (unsigned long long)id); }
 
+enum st account_alive(struct account *a, struct err *e)
+{
+    pthread_mutex_lock(&a->lock);
+    bool gone = a->state == ACCOUNT_GONE;
+    pthread_mutex_unlock(&a->lock);
+    return gone ? ERR(e, ST_NOTFOUND, "No such account", "account %s was removed", a->name) : ST_OK;
+}
+
 enum st account_ready(struct account *a, struct err *e)
 {
-    if (!a->stale) {
-        pthread_mutex_lock(&a->lock);
-        bool gone = a->state == ACCOUNT_GONE;
-        pthread_mutex_unlock(&a->lock);
-        return gone ? ERR(e, ST_NOTFOUND, "No such account", "account %s was removed", a->name) : ST_OK;
-    }
-    return change_run(a, NULL, NULL, e); /* the leader reloads */
+    return a->stale ? change_run(a, NULL, NULL, e) : account_alive(a, e); /* the leader reloads */
 }
 
 uint64_t account_modseq(struct account *a)

@@ -87,6 +87,9 @@ struct account {
 
 /* Call first in every operation: ST_NOTFOUND if the account was removed; reloads a stale head. */
 enum st account_ready(struct account *a, struct err *e) MUST_USE;
+/* The same for what is read past the head (e-mail records are immutable): never reloads, so it does not wait for commits nor make
+ * one, and may be called by the visitor of a scan. */
+enum st account_alive(struct account *a, struct err *e) MUST_USE;
 /* Tells watchers of these mailboxes (count SIZE_MAX: of all). */
 void account_notify(struct account *a, const uint32_t *mailboxes, size_t count, uint64_t modseq);
 /* Makes the store forget a removed account. */

@@ -188,6 +188,20 @@ static bool partition_account(struct str partition, account_id *id)
     return true;
 }
 
+/* Without memory some stay: the next run finds the rest. */
+static void remember_link(struct links *l, const struct kv_blob_id *id, account_id account)
+{
+    if (l->extra_count == l->extra_cap) {
+        size_t cap = l->extra_cap ? l->extra_cap * 2 : 256;
+        struct link *extra = reallocarray(l->extra, cap, sizeof *extra);
+        if (!extra)
+            return;
+        l->extra = extra;
+        l->extra_cap = cap;
+    }
+    l->extra[l->extra_count++] = (struct link){*id, account};
+}
+
 static bool visit_link(void *context, const struct kv_blob_id *id, struct str partition)
 {
     struct links *l = context;
@@ -200,15 +214,7 @@ static bool visit_link(void *context, const struct kv_blob_id *id, struct str pa
         l->seen[at - l->wanted] = true;
         return true;
     }
-    if (l->extra_count == l->extra_cap) {
-        size_t cap = l->extra_cap ? l->extra_cap * 2 : 256;
-        struct link *extra = reallocarray(l->extra, cap, sizeof *extra);
-        if (!extra)
-            return true; /* the next run finds the rest */
-        l->extra = extra;
-        l->extra_cap = cap;
-    }
-    l->extra[l->extra_count++] = (struct link){*id, account};
+    remember_link(l, id, account);
     return true;
 }
 
@@ -226,19 +232,30 @@ static enum st apply_link(struct tx *tx, void *context, struct err *e)
     return (count.p != NULL) == c->add ? tx_blob_relink(tx, &c->blob, c->add, e) : ST_OK;
 }
 
-static enum st mend_link(struct links *l, const struct link *link, bool add, struct err *e)
+static bool is_lost(struct links *l, const struct kv_blob_id *blob)
+{
+    uint64_t size;
+    return kv_blob_size(store_kv(l->s), blob, &size, NULL) == ST_NOTFOUND;
+}
+
+/* A link that cannot be mended is reported, and keeps no other one from being mended. */
+static void mend_link(struct links *l, const struct link *link, bool add)
 {
     struct account *a;
-    enum st s = account_open(l->s, link->account, &a, e);
+    struct err own = {0};
+    enum st s = account_open(l->s, link->account, &a, &own);
     if (s == ST_NOTFOUND)
-        return ST_OK;
-    TRY(s);
-    struct link_change c = {link->blob, add};
-    s = change_run_alone(a, apply_link, &c, e);
-    account_unref(a);
+        return; /* removed meanwhile */
+    if (s == ST_OK) {
+        struct link_change c = {link->blob, add};
+        s = change_run_alone(a, apply_link, &c, &own);
+        account_unref(a);
+    }
     if (s == ST_OK)
         l->f->out->repaired++;
-    return s;
+    else
+        fsck_beyond(l->f, "account %016llx: a blob cannot be %s: %s", (unsigned long long)link->account,
+                    add ? "linked" : "unlinked", add && is_lost(l, &link->blob) ? "its bytes are lost" : own.detail);
 }
 
 static bool check_missing(void *context, struct str key, struct str value)
@@ -252,10 +269,10 @@ static bool check_missing(void *context, struct str key, struct str value)
     if (!at || l->seen[at - l->wanted])
         return true; /* fine, or newer than this check */
     (void)fsck_found(l->f, "account %016llx: a blob is not linked", (unsigned long long)l->account);
-    struct link link = {.account = l->account};
-    memcpy(link.blob.sha256, key.p + 1, KV_BLOB_ID_SIZE);
-    if (l->f->repair && l->extra_count < l->extra_cap)
-        l->extra[l->extra_count++] = link; /* apply_link adds it */
+    struct kv_blob_id blob;
+    memcpy(blob.sha256, key.p + 1, KV_BLOB_ID_SIZE);
+    if (l->f->repair)
+        remember_link(l, &blob, l->account); /* apply_link adds it */
     return true;
 }
 
@@ -264,6 +281,7 @@ static bool check_missing(void *context, struct str key, struct str value)
 struct partitions {
     account_id *ids;
     size_t count, cap;
+    bool failed; /* no memory */
 };
 
 static bool visit_partition(void *context, struct str partition, uint64_t version)
@@ -276,8 +294,10 @@ static bool visit_partition(void *context, struct str partition, uint64_t versio
     if (p->count == p->cap) {
         size_t cap = p->cap ? p->cap * 2 : 256;
         account_id *ids = reallocarray(p->ids, cap, sizeof *ids);
-        if (!ids)
+        if (!ids) {
+            p->failed = true;
             return false;
+        }
         p->ids = ids;
         p->cap = cap;
     }
@@ -294,6 +314,8 @@ static enum st each_account(struct links *l, enum st (*work)(struct links *l, ac
         snprintf(prefix, sizeof prefix, "a-%02x", slice);
         p.count = 0;
         st = kv_partitions(store_kv(l->s), str_of(prefix), visit_partition, &p, e);
+        if (st == ST_OK && p.failed)
+            st = ERR(e, ST_TEMP, "Out of memory", "listing accounts");
         for (size_t i = 0; st == ST_OK && i < p.count; i++)
             st = work(l, p.ids[i], e);
     }
@@ -314,11 +336,23 @@ static enum st scan_counts(struct links *l, account_id id, kv_visit *visit, stru
 
 static enum st check_and_collect(struct links *l, account_id id, struct err *e)
 {
+    struct err own = {0};
     TRY(check_account(l->f, l->s, id));
-    return scan_counts(l, id, collect_link, e);
+    enum st s = scan_counts(l, id, collect_link, &own);
+    if (s == ST_CORRUPT) { /* of this account; apply_link looks again before it takes a link away */
+        fsck_beyond(l->f, "account %016llx: links cannot be checked: %s", (unsigned long long)id, own.detail);
+        return ST_OK;
+    }
+    if (s != ST_OK && e)
+        *e = own;
+    return s;
 }
 
-static enum st find_missing(struct links *l, account_id id, struct err *e) { return scan_counts(l, id, check_missing, e); }
+static enum st find_missing(struct links *l, account_id id, struct err *e)
+{
+    enum st s = scan_counts(l, id, check_missing, e);
+    return s == ST_CORRUPT ? ST_OK : s; /* said before */
+}
 
 static enum st check_links(struct links *l, struct err *e)
 {
@@ -333,12 +367,12 @@ static enum st check_links(struct links *l, struct err *e)
         unseen += !l->seen[i];
     if (l->f->repair)
         for (size_t i = 0; i < extra; i++)
-            TRY(mend_link(l, &l->extra[i], false, e));
+            mend_link(l, &l->extra[i], false);
     l->extra_count = 0;
     if (unseen > 0)
         TRY(each_account(l, find_missing, e));
     for (size_t i = 0; i < l->extra_count; i++)
-        TRY(mend_link(l, &l->extra[i], true, e));
+        mend_link(l, &l->extra[i], true);
     return ST_OK;
 }
 

@@ -245,10 +245,49 @@ static void finds_nothing_where_nothing_is(void **state)
     assert_int_equal(account_modseq(t->account), modseq);
 }
 
+struct lines {
+    unsigned lost, of_other;
+};
+static void note_line(void *context, const char *what)
+{
+    struct lines *l = context;
+    print_message("fsck: %s\n", what);
+    l->lost += strstr(what, "lost") != NULL;
+    l->of_other += strstr(what, "000000000000002b") != NULL;
+}
+
+/* A blob without a link was collected: its bytes are gone. That keeps nothing else from being mended. */
+static void mends_all_but_what_is_lost(void **state)
+{
+    struct testing *t = *state;
+    struct account *other;
+    struct kv_blob_id shared = prepare(t), lost = kv_blob_id_of(STR("Message-ID: <2@x>\r\nSubject: o\r\n\r\n2\r\n"));
+    struct message_append m = {.bytes = STR("Message-ID: <1@x>\r\nSubject: s\r\n\r\n1\r\n")};
+    ok(account_create(t->store, 43, &t->err), t);
+    ok(account_open(t->store, 43, &other, &t->err), t);
+    ok(message_append(other, 1, &m, 1, &t->err), t);
+    ok(change_run(t->account, no_link, &lost, &t->err), t);
+    ok(change_run(other, no_link, &shared, &t->err), t);
+    size_t collected;
+    ok(kv_collect(t->kv, INT64_MAX, 1000, &collected, &t->err), t);
+    assert_int_equal(collected, 1);
+
+    struct lines first = {0}, second = {0};
+    struct fsck_result r;
+    ok(store_fsck(t->store, true, true, note_line, &first, &r, &t->err), t);
+    assert_int_equal(first.lost, 1);
+    assert_true(first.of_other > 0);
+    ok(store_fsck(t->store, true, true, note_line, &second, &r, &t->err), t);
+    assert_int_equal(second.lost, 1);
+    assert_int_equal(second.of_other, 0);
+    account_unref(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mends_every_damage),
+        cmocka_unit_test_setup_teardown(mends_all_but_what_is_lost, testing_setup, testing_teardown),
         cmocka_unit_test_setup_teardown(finds_nothing_where_nothing_is, testing_setup, testing_teardown),
     };
     return testing_run("store/fsck", tests, sizeof tests / sizeof tests[0]);

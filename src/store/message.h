@@ -38,7 +38,9 @@ struct message_email {
 /* ---- reading ---- */
 
 /* Visits the entries whose UIDs are in `uids` (NULL: all), in UID order. Pages are read as the visit goes on; memory is one page. A
- * message that another session expunged meanwhile is not visited. visit must not change the same account; false stops. */
+ * message that another session expunged meanwhile is not visited. false stops. visit runs inside a scan of the engine, so of the
+ * store it may only call message_digest(s), message_email(s) and message_read(_email), which neither commit nor wait for a commit;
+ * the same holds for the visitors below. */
 typedef bool message_visit(void *context, const struct message_entry *entry);
 enum st message_scan(struct account *a, uint32_t mailbox, const struct uidset *uids, message_visit *visit, void *context,
                      struct err *e) MUST_USE;

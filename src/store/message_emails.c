@@ -36,7 +36,7 @@ enum st message_emails(struct account *a, const uint64_t *emails, size_t count, 
                        struct err *e)
 {
     enum { GAP = 16 }; /* records that are read in vain rather than starting another scan */
-    TRY(account_ready(a, e));
+    TRY(account_alive(a, e));
     struct emails d = {emails, count, 0, visit, context, false, ST_OK, e};
     for (size_t first = 0; first < count && !d.stopped;) {
         size_t end = first + 1;

@@ -191,7 +191,7 @@ enum st message_find(struct account *a, uint32_t mailbox, uint32_t uid, struct m
 
 static enum st get_email(struct account *a, uint64_t email, struct buf *value, struct record_email *out, struct err *e)
 {
-    TRY(account_ready(a, e));
+    TRY(account_alive(a, e));
     struct key key = key_u64(KEY_EMAIL, email);
     size_t before = value->n;
     enum st s = kv_get(account_kv(a), a->partition, key_str(&key), value, e);
@@ -248,7 +248,7 @@ enum st message_digests(struct account *a, const uint64_t *emails, size_t count,
                         struct err *e)
 {
     enum { GAP = 16 };
-    TRY(account_ready(a, e));
+    TRY(account_alive(a, e));
     struct digests d = {emails, count, 0, visit, context, false, ST_OK, e};
     for (size_t first = 0; first < count && !d.stopped;) {
         size_t end = first + 1;

@@ -7,8 +7,8 @@
  *
  * Threads: everything may be called from any thread. An account handle is shared and reference-counted; it caches the mailbox
  * records and UID sets of the account, bounded by store settings, and idle accounts are dropped from memory. Errors: ST_NOTFOUND
- * (account, mailbox, message), ST_EXISTS (name), ST_LIMIT (quota, counts), ST_TEMP (engine; nothing happened, unless the engine
- * could not tell, in which case the account was read again), ST_CORRUPT. */
+ * (account, mailbox, message), ST_EXISTS (name), ST_LIMIT (quota, counts), ST_TEMP (engine; nothing happened, unless the disk
+ * failed so that nobody could tell, in which case the account cannot be read until it is known), ST_CORRUPT. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 

@@ -25,20 +25,34 @@ static bool name_ok(struct str name)
     return name.p[name.n - 1] != '.';
 }
 
+/* As the classes want it: lower case, without a dot at the end, NUL behind it. */
+static enum st canonical(struct str name, struct arena *arena, struct str *out, struct err *e)
+{
+    if (name.n > 1 && name.p[name.n - 1] == '.')
+        name.n--;
+    ENSURE(name_ok(name), e, ST_PERM, "Not a domain name");
+    *out = arena_str(arena, name);
+    ENSURE(out->p, e, ST_LIMIT, "Out of memory");
+    char *p = (char *)(uintptr_t)out->p;
+    for (size_t i = 0; i < out->n; i++)
+        p[i] = ascii_lower(p[i]);
+    return ST_OK;
+}
+
 enum st resolver_lookup(struct resolver *r, enum resolver_type type, struct str name, struct arena *arena,
                         struct resolver_answer *out, struct err *e)
 {
     *out = (struct resolver_answer){0};
-    if (name.n > 1 && name.p[name.n - 1] == '.')
-        name.n--;
-    ENSURE(name_ok(name), e, ST_PERM, "Not a domain name");
-    struct str copy = arena_str(arena, name);
-    ENSURE(copy.p, e, ST_LIMIT, "Out of memory");
-    char *p = (char *)(uintptr_t)copy.p;
-    for (size_t i = 0; i < copy.n; i++)
-        p[i] = ascii_lower(p[i]);
-    out->name = copy;
-    return r->class->lookup(r, type, copy, arena, out, e);
+    TRY(canonical(name, arena, &out->name, e));
+    return r->class->lookup(r, type, out->name, arena, out, e);
+}
+
+enum st resolver_start(struct resolver *r, enum resolver_type type, struct str name, resolver_done *done, void *context)
+{
+    DEFER(arena_release) struct arena arena = ARENA_INIT(4096);
+    struct str copy;
+    TRY(canonical(name, &arena, &copy, NULL));
+    return r->class->start(r, type, copy, done, context);
 }
 
 bool resolver_reverse_name(const char *numeric, char out[80])

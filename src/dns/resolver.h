@@ -1,5 +1,5 @@
-/* DNS look-ups, blocking, each with a deadline, with DNSSEC status: by libunbound, or from a small static zone (tests, demo).
- * CNAMEs are followed. Threads: any.
+/* DNS look-ups with DNSSEC status, blocking (each with a deadline) or not: by libunbound, or from a small static zone (tests,
+ * demo). CNAMEs are followed. Threads: any.
  *
  * Errors: ST_TEMP (no answer within the time, SERVFAIL, bogus signatures: nothing is known), ST_PERM (not a name), ST_LIMIT
  * (arena). That a name or type does not exist is an answer. */
@@ -53,6 +53,7 @@ enum st resolver_open(const struct resolver_config *config, struct resolver **ou
  *   txt.example.net TXT "v=spf1 -all"
  *   null.example.net MX 0 .
  *   down.example.net TEMP                    (every look-up fails)
+ *   mute.example.net SILENT                  (fails too; one that does not wait gets no answer before resolver_close)
  *
  * Names without a record do not exist. ST_PERM with the number of the bad line. */
 enum st resolver_static(struct str zone, struct resolver **out, struct err *e) MUST_USE;
@@ -63,6 +64,10 @@ void resolver_close(struct resolver *r); /* NULL is fine */
 /* name: ASCII (A-labels), with or without a dot at the end. Everything of the answer lies in the arena. */
 enum st resolver_lookup(struct resolver *r, enum resolver_type type, struct str name, struct arena *arena,
                         struct resolver_answer *out, struct err *e) MUST_USE;
+/* The same without waiting. ST_OK: done is called exactly once, perhaps before the return, in any thread, at the latest by
+ * resolver_close; answer is borrowed for the call; NULL: nothing is known. Otherwise it is not called. */
+typedef void resolver_done(void *context, const struct resolver_answer *answer);
+enum st resolver_start(struct resolver *r, enum resolver_type type, struct str name, resolver_done *done, void *context) MUST_USE;
 /* The name to ask for the PTR of a numeric address: "1.2.0.192.in-addr.arpa"; false: not an address. */
 bool resolver_reverse_name(const char *numeric, char out[80]);
 

@@ -1,5 +1,6 @@
 /* A resolver that answers from a small zone text. */
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/rd.h"
@@ -7,7 +8,7 @@
 
 enum { ZONE_RECORDS_MAX = 10000, ZONE_TEXT_MAX = 1 << 20, CNAMES_MAX = 8 };
 
-enum zone_kind { ZONE_RECORD, ZONE_CNAME, ZONE_TEMP };
+enum zone_kind { ZONE_RECORD, ZONE_CNAME, ZONE_TEMP, ZONE_SILENT };
 struct zone_record {
     struct str name;
     enum zone_kind kind;
@@ -16,11 +17,19 @@ struct zone_record {
     struct resolver_record r; /* of a CNAME: its name */
 };
 
+struct open_question { /* to a silent name */
+    struct open_question *next;
+    resolver_done *done;
+    void *context;
+};
+
 struct zone {
     struct resolver base;
     struct arena arena;
     struct zone_record *records;
     size_t count;
+    pthread_mutex_t lock;
+    struct open_question *open; /* under the lock */
 };
 
 static struct str lower(struct arena *arena, struct str name)
@@ -102,6 +111,10 @@ static bool parse_value(struct rd *in, struct arena *arena, struct str type, str
         z->kind = ZONE_TEMP;
         return true;
     }
+    if (str_eq_nocase(type, STR("SILENT"))) {
+        z->kind = ZONE_SILENT;
+        return true;
+    }
     if (str_eq_nocase(type, STR("MX"))) {
         z->type = RESOLVER_MX;
         return parse_mx(in, arena, &z->r);
@@ -163,7 +176,7 @@ static enum st zone_lookup(struct resolver *r, enum resolver_type type, struct s
         const struct zone_record *z = &zone->records[i];
         if (!str_eq(z->name, name))
             continue;
-        ENSURE(z->kind != ZONE_TEMP, e, ST_TEMP, "4.4.3 DNS does not answer");
+        ENSURE(z->kind != ZONE_TEMP && z->kind != ZONE_SILENT, e, ST_TEMP, "4.4.3 DNS does not answer");
         out->secure = out->secure && z->secure;
         if (z->kind == ZONE_CNAME) {
             ENSURE(++hops <= CNAMES_MAX, e, ST_TEMP, "4.4.3 Too many CNAMEs");
@@ -181,14 +194,51 @@ static enum st zone_lookup(struct resolver *r, enum resolver_type type, struct s
     return ST_OK;
 }
 
+static bool is_silent(const struct zone *zone, struct str name)
+{
+    for (size_t i = 0; i < zone->count; i++)
+        if (zone->records[i].kind == ZONE_SILENT && str_eq(zone->records[i].name, name))
+            return true;
+    return false;
+}
+
+static enum st keep_open(struct zone *zone, resolver_done *done, void *context)
+{
+    struct open_question *q = malloc(sizeof *q);
+    if (!q)
+        return ST_TEMP;
+    pthread_mutex_lock(&zone->lock);
+    *q = (struct open_question){zone->open, done, context};
+    zone->open = q;
+    pthread_mutex_unlock(&zone->lock);
+    return ST_OK;
+}
+
+static enum st zone_start(struct resolver *r, enum resolver_type type, struct str name, resolver_done *done, void *context)
+{
+    struct zone *zone = (struct zone *)r;
+    if (is_silent(zone, name))
+        return keep_open(zone, done, context);
+    DEFER(arena_release) struct arena arena = ARENA_INIT(1 << 20);
+    struct resolver_answer answer = {.name = name};
+    bool known = zone_lookup(r, type, name, &arena, &answer, NULL) == ST_OK;
+    done(context, known ? &answer : NULL);
+    return ST_OK;
+}
+
 static void zone_close(struct resolver *r)
 {
     struct zone *zone = (struct zone *)r;
+    for (struct open_question *q; (q = zone->open); free(q)) {
+        zone->open = q->next;
+        q->done(q->context, NULL);
+    }
+    pthread_mutex_destroy(&zone->lock);
     arena_release(&zone->arena);
     free(zone);
 }
 
-static const struct resolver_class zone_class = {zone_lookup, zone_close};
+static const struct resolver_class zone_class = {zone_lookup, zone_start, zone_close};
 
 static enum st parse_zone(struct zone *zone, struct str text, struct err *e)
 {
@@ -216,6 +266,7 @@ enum st resolver_static(struct str text, struct resolver **out, struct err *e)
         return ERR(e, ST_TEMP, "Out of memory", "reading a zone");
     zone->base.class = &zone_class;
     arena_init(&zone->arena, 16 << 20);
+    pthread_mutex_init(&zone->lock, NULL);
     enum st st = parse_zone(zone, text, e);
     if (st != ST_OK) {
         zone_close(&zone->base);

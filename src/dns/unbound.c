@@ -28,15 +28,20 @@ struct unbound {
     pthread_cond_t done;
     atomic_bool stopping;
     atomic_int pending;
-    char name[RESOLVER_NAME_MAX + 1];
+    struct question *open; /* that nobody waits for; with the lock */
 };
 
-/* One look-up. Shared by who asked and the callback; the last one frees it. */
+/* One look-up. Shared by who asked and the callback; the last one frees it. One that nobody waits for is the callback's alone. */
 struct question {
     struct unbound *u;
     int refs, error;
     bool answered;
     struct ub_result *result;
+    /* without waiting */
+    enum resolver_type type;
+    resolver_done *done;
+    void *context;
+    struct question *next, **link; /* in u->open */
 };
 
 static void question_unref(struct question *q) /* with the lock */
@@ -104,6 +109,74 @@ static enum st fill_answer(const struct ub_result *result, enum resolver_type ty
     return ST_OK;
 }
 
+/* ---- without waiting ---- */
+
+static void open_add(struct question *q) /* with the lock */
+{
+    q->next = q->u->open;
+    q->link = &q->u->open;
+    if (q->next)
+        q->next->link = &q->next;
+    q->u->open = q;
+}
+
+static void open_remove(struct question *q) /* with the lock */
+{
+    *q->link = q->next;
+    if (q->next)
+        q->next->link = q->link;
+}
+
+/* libunbound's callback, without any lock of its own, so that the answer may lead to another question. */
+static void told(void *context, int error, struct ub_result *result)
+{
+    struct question *q = context;
+    struct unbound *u = q->u;
+    DEFER(arena_release) struct arena arena = ARENA_INIT(1 << 20);
+    struct resolver_answer answer = {0};
+    pthread_mutex_lock(&u->lock);
+    open_remove(q);
+    pthread_mutex_unlock(&u->lock);
+    atomic_fetch_sub(&u->pending, 1);
+    bool known = error == 0 && result && fill_answer(result, q->type, &arena, &answer, NULL) == ST_OK;
+    q->done(q->context, known ? &answer : NULL);
+    if (result)
+        ub_resolve_free(result);
+    free(q);
+}
+
+static enum st unbound_start(struct resolver *r, enum resolver_type type, struct str name, resolver_done *done, void *context)
+{
+    struct unbound *u = (struct unbound *)r;
+    struct question *q = atomic_load(&u->stopping) ? NULL : calloc(1, sizeof *q);
+    if (!q)
+        return ST_TEMP;
+    *q = (struct question){.u = u, .type = type, .done = done, .context = context};
+    pthread_mutex_lock(&u->lock);
+    open_add(q);
+    pthread_mutex_unlock(&u->lock);
+    if (atomic_fetch_add(&u->pending, 1) < PENDING_MAX &&
+        ub_resolve_async(u->ctx, name.p, wire_type(type), CLASS_IN, q, told, NULL) == 0)
+        return ST_OK;
+    atomic_fetch_sub(&u->pending, 1);
+    pthread_mutex_lock(&u->lock);
+    open_remove(q);
+    pthread_mutex_unlock(&u->lock);
+    free(q);
+    return ST_TEMP;
+}
+
+/* The thread has ended and libunbound is gone: nobody else will answer these. */
+static void end_open(struct unbound *u)
+{
+    for (struct question *q; (q = u->open); free(q)) {
+        open_remove(q);
+        q->done(q->context, NULL);
+    }
+}
+
+/* ---- waiting ---- */
+
 static enum st wait_for(struct unbound *u, struct question *q, int id, struct err *e)
 {
     struct timespec until;
@@ -164,12 +237,13 @@ static void unbound_close(struct resolver *r)
     atomic_store(&u->stopping, true);
     pthread_join(u->thread, NULL);
     ub_ctx_delete(u->ctx);
+    end_open(u);
     pthread_cond_destroy(&u->done);
     pthread_mutex_destroy(&u->lock);
     free(u);
 }
 
-static const struct resolver_class unbound_class = {unbound_lookup, unbound_close};
+static const struct resolver_class unbound_class = {unbound_lookup, unbound_start, unbound_close};
 
 static bool add_forwarders(struct ub_ctx *ctx, const char *list)
 {

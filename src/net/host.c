@@ -37,6 +37,7 @@ void host_config_load(struct host_config *out)
                                 .connections = (unsigned)s->net_connections,
                                 .connections_per_client = (unsigned)s->net_connections_per_client,
                                 .write_timeout_ms = (unsigned)s->net_write_timeout_ms,
+                                .write_rate_min = (unsigned)s->net_write_rate_min,
                                 .tls_timeout_ms = (unsigned)s->net_tls_timeout_ms,
                                 .proxy_networks = s->net_proxy_networks};
     settings_unref(s);
@@ -332,6 +333,7 @@ void host_limits(struct host *h, const struct host_config *config)
 {
     h->limit.connections = config->connections;
     h->limit.write_timeout_ms = config->write_timeout_ms;
+    h->limit.write_rate_min = config->write_rate_min ? config->write_rate_min : 1;
     h->limit.tls_timeout_ms = config->tls_timeout_ms;
     if (h->clients)
         clients_limit(h->clients, config->connections_per_client);

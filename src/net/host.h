@@ -37,6 +37,7 @@ struct host_config {
     unsigned connections;            /* at the same time */
     unsigned connections_per_client; /* address, or IPv6 /64; loopback is exempt */
     unsigned write_timeout_ms;
+    unsigned write_rate_min; /* bytes in a second; 0: 1 */
     unsigned tls_timeout_ms;
     const char *proxy_networks; /* "10.0.0.0/8, fd00::/8": begin with a PROXY protocol header; "" none. Borrowed until host_free */
 };

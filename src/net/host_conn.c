@@ -128,6 +128,22 @@ static enum next broken(struct conn *c, const char *why)
     return NEXT_CLOSE;
 }
 
+/* For a peer that takes something, but too little: a byte before each timeout must not hold a connection for days. */
+static void keep_output(struct conn *c, struct str rest)
+{
+    if (c->out.n == c->out_at)
+        c->out_due_ms = clock_mono_ms() + c->host->limit.write_timeout_ms;
+    c->out_due_ms += (int64_t)(rest.n * 1000 / c->host->limit.write_rate_min);
+    buf_add(&c->out, rest);
+}
+
+/* Time for the peer to take more of what waits for it. */
+static void output_deadline(struct conn *c)
+{
+    int64_t due = clock_mono_ms() + c->host->limit.write_timeout_ms;
+    atomic_store_explicit(&c->deadline_ms, due < c->out_due_ms ? due : c->out_due_ms, memory_order_relaxed);
+}
+
 /* Sends the worker's buffer; what the peer does not take stays with the connection. */
 static enum next send_output(struct worker *w, struct conn *c)
 {
@@ -138,7 +154,7 @@ static enum next send_output(struct worker *w, struct conn *c)
     if (result == WIRE_BROKEN || result == WIRE_EOF) {
         next = NEXT_CLOSE;
     } else if (result != WIRE_OK) {
-        buf_add(&c->out, str_from(bytes, sent));
+        keep_output(c, str_from(bytes, sent));
         next = buf_ok(&c->out) ? (result == WIRE_WAIT_READ ? NEXT_READ : NEXT_WRITE) : NEXT_CLOSE;
     }
     buf_clear(&w->out); /* keeps its memory: a thread's, not a connection's */
@@ -154,7 +170,7 @@ static enum next send_kept(struct conn *c)
         return NEXT_CLOSE;
     c->out_at += sent;
     if (sent)
-        deadline_in(c, c->host->limit.write_timeout_ms);
+        output_deadline(c);
     if (result != WIRE_OK)
         return result == WIRE_WAIT_READ ? NEXT_READ : NEXT_WRITE;
     buf_release(&c->out);
@@ -432,7 +448,9 @@ static void set_deadline(struct conn *c, enum next next)
 {
     if (c->phase != CONN_SESSION)
         return; /* set at the beginning of the phase: a handshake has one deadline as a whole */
-    if (next == NEXT_WRITE || c->out.n)
+    if (c->out.n)
+        output_deadline(c);
+    else if (next == NEXT_WRITE)
         deadline_in(c, c->host->limit.write_timeout_ms);
     else
         deadline_in(c, c->timeout_ms);

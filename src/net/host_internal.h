@@ -54,6 +54,7 @@ struct conn {
     struct buf in;  /* what the session did not take yet */
     struct buf out; /* what the peer did not take yet: from out_at on */
     size_t out_at;
+    int64_t out_due_ms; /* monotonic: when all of it must be gone */
     struct session_peer peer;
     struct recorder recorder;
 };
@@ -69,7 +70,7 @@ struct worker {
 
 /* The limits that a reload changes. */
 struct host_limit {
-    atomic_uint connections, write_timeout_ms, tls_timeout_ms;
+    atomic_uint connections, write_timeout_ms, write_rate_min, tls_timeout_ms;
 };
 
 /* The threads at work (host_place.c). */

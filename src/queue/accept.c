@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "format/digest.h"
 #include "format/trace.h"
 #include "queue/local.h"
@@ -451,6 +452,29 @@ static void fail_all(const struct accept_envelope *envelope, enum st st, const s
         }
 }
 
+static struct queue_id new_id(struct queue *q, const struct window_slot *slot, int64_t now_ms)
+{
+    return queue_id_next(slot ? shard_number(slot->shard) : 0, now_ms, &q->id_counter);
+}
+
+void accept_id(struct queue *q, char id[24])
+{
+    struct queue_id fresh = new_id(q, queue_slot_for_new(q), clock_wall_ms());
+    queue_id_print_message(&fresh, id);
+}
+
+/* The message's name, and the shard that it belongs to. A shard that went to another node since the name was made takes nothing. */
+static void take_id(struct accepting *a)
+{
+    bool whole;
+    if (a->envelope->id.n && queue_id_parse(a->envelope->id, &a->id, &whole) && always(whole)) {
+        a->slot = queue_slot_of(a->q, &a->id);
+        return;
+    }
+    a->slot = queue_slot_for_new(a->q);
+    a->id = new_id(a->q, a->slot, a->now_ms);
+}
+
 enum st accept_message(struct queue *q, const struct accept_envelope *envelope, struct str bytes, char id[24], struct err *e)
 {
     struct err own = {0}, *why = e ? e : &own;
@@ -459,8 +483,7 @@ enum st accept_message(struct queue *q, const struct accept_envelope *envelope, 
     buf_init(&a.copy, 0);
     buf_init(&a.digest, ACCEPT_DIGEST_MAX);
     spool_init(&a.spool, q->spool_dir, bytes.n, 0);
-    a.slot = queue_slot_for_new(q);
-    a.id = queue_id_next(a.slot ? shard_number(a.slot->shard) : 0, a.now_ms, &q->id_counter);
+    take_id(&a);
     queue_id_print_message(&a.id, id);
     enum st st = run(&a, why);
     if (st != ST_OK)

@@ -32,12 +32,17 @@ struct accept_envelope {
     bool smtputf8;
     bool require_all;     /* SMTP: one answer for all (what fails locally is queued and retried); LMTP: false */
     account_id submitter; /* 0: from outside */
+    struct str id;        /* from accept_id: the name that the Received field gives away already; empty: a new one */
     struct accept_recipient *recipients;
     size_t count;
 };
 
+/* A name for a message to come, NUL-terminated: in its Received field, the reply, the log and the queue, so that whoever has one of
+ * them finds the others. Each is used for one message. */
+void accept_id(struct queue *q, char id[24]);
+
 /* `bytes` is the message with its trace fields on top (Received; Return-Path is put by the final delivery in front), borrowed until
- * return. id (out): the transaction's name for the reply and the log, NUL-terminated. Returns ST_OK if at least one recipient was
+ * return. id (out): its name, NUL-terminated. Returns ST_OK if at least one recipient was
  * taken; with require_all all or none (ST_TEMP: nothing was delivered to anybody). */
 enum st accept_message(struct queue *q, const struct accept_envelope *envelope, struct str bytes, char id[24],
                        struct err *e) MUST_USE;

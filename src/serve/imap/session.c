@@ -10,6 +10,7 @@
 #include "rt/settings.h"
 #include "serve/imap/frame.h"
 #include "serve/imap/table.h"
+#include "serve/login_time.h"
 
 /* ---- ending ---- */
 
@@ -279,11 +280,13 @@ static enum session_outcome session_step(struct session *base, struct session_io
     struct imap_session *s = (struct imap_session *)base;
     size_t before = io->out->n;
     s->out = io->out;
-    event_take(s, io->event);
+    bool late = io->event == SESSION_EV_INPUT && s->state == IMAP_NOT_AUTHENTICATED && login_time_over(s->settings, s->started_ms);
+    event_take(s, late ? SESSION_EV_TIMEOUT : io->event);
     enum session_outcome outcome = go(s, io);
     s->bytes_out += io->out->n - before;
-    io->timeout_ms =
-        (unsigned)(s->state == IMAP_NOT_AUTHENTICATED ? s->settings->imap_login_timeout_ms : s->settings->imap_timeout_ms);
+    io->timeout_ms = s->state == IMAP_NOT_AUTHENTICATED
+                         ? login_time_left(s->settings, s->started_ms, s->settings->imap_login_timeout_ms)
+                         : (unsigned)s->settings->imap_timeout_ms;
     s->out = NULL;
     return outcome;
 }

@@ -58,6 +58,7 @@ struct pop3_session {
     enum pop3_state state;
     const struct settings *settings; /* a reference: what held when the session began */
     struct buf *out;                 /* of this step; NULL between steps */
+    int64_t began_ms;                /* monotonic */
     unsigned commands, errors, auth_failures;
     uint64_t retrieved, retrieved_bytes, removed; /* for the log */
     struct identity who;

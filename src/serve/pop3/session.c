@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "serve/login_time.h"
 #include "serve/pop3/report.h"
 #include "serve/pop3/table.h"
 
@@ -262,9 +263,11 @@ static enum session_outcome session_step(struct session *base, struct session_io
 {
     struct pop3_session *s = (struct pop3_session *)base;
     s->out = io->out;
-    event_take(s, io->event);
+    bool late = io->event == SESSION_EV_INPUT && !s->drop && login_time_over(s->settings, s->began_ms);
+    event_take(s, late ? SESSION_EV_TIMEOUT : io->event);
     enum session_outcome outcome = run(s, io);
-    io->timeout_ms = (unsigned)(s->drop ? s->settings->pop3_timeout_ms : s->settings->pop3_login_timeout_ms);
+    io->timeout_ms = s->drop ? (unsigned)s->settings->pop3_timeout_ms
+                             : login_time_left(s->settings, s->began_ms, s->settings->pop3_login_timeout_ms);
     s->out = NULL;
     return always(pop3_session_check(s)) ? outcome : SESSION_CLOSE;
 }
@@ -292,5 +295,6 @@ struct session *pop3_session_make(void *context, const struct session_peer *peer
     s->services = c->services;
     s->tls_available = c->tls_available;
     s->settings = settings_current();
+    s->began_ms = clock_mono_ms();
     return &s->base;
 }

@@ -5,6 +5,7 @@
 #include "format/repair.h"
 #include "format/trace.h"
 #include "rt/clock.h"
+#include "serve/smtp/client.h"
 #include "serve/smtp/policy.h"
 #include "serve/smtp/report.h"
 #include "serve/smtp/transaction.h"
@@ -159,6 +160,7 @@ static void trace_print(const struct smtp_session *s, const struct smtp_transact
     bool hide = s->authenticated && s->settings->submission_hide_client;
     struct trace_received r = {
         .helo = smtp_helo_name(s),
+        .client_name = hide ? STR_NONE : smtp_client_name(s),
         .client_ip = hide ? STR_NONE : str_of(peer->address),
         .by = smtp_hostname(s),
         .with = {.lmtp = s->profile == SERVE_LMTP,
@@ -238,10 +240,11 @@ static enum st hand_over(struct smtp_session *s, struct smtp_transaction *t, str
         .smtputf8 = (t->mail.given & SMTP_PARAM_SMTPUTF8) != 0,
         .require_all = s->profile != SERVE_LMTP,
         .submitter = s->authenticated ? s->who.account : 0,
+        .id = str_of(t->id),
         .recipients = t->recipients,
         .count = t->count,
     };
-    return accept_message(s->services->queue, &envelope, bytes, t->accepted, e);
+    return accept_message(s->services->queue, &envelope, bytes, t->id, e);
 }
 
 /* ---- answers ---- */
@@ -251,7 +254,7 @@ static void answer_recipient(struct smtp_session *s, const struct smtp_transacti
     if (t->verdict != SMTP_SAY_NONE)
         smtp_say(s, t->verdict);
     else if (r->status == ST_OK)
-        smtp_sayf(s, SMTP_SAY_ACCEPTED, "<%.*s> %s", (int)(r->address.n > 300 ? 300 : r->address.n), r->address.p, t->accepted);
+        smtp_sayf(s, SMTP_SAY_ACCEPTED, "<%.*s> %s", (int)(r->address.n > 300 ? 300 : r->address.n), r->address.p, t->id);
     else
         smtp_say_mailbox_err(s, &r->err);
 }
@@ -273,7 +276,7 @@ static void answer_all(struct smtp_session *s, enum smtp_say verdict, const stru
 {
     const struct smtp_transaction *t = s->transaction;
     if (verdict == SMTP_SAY_NONE)
-        smtp_sayf(s, SMTP_SAY_ACCEPTED, "Accepted as %s", t->accepted);
+        smtp_sayf(s, SMTP_SAY_ACCEPTED, "Accepted as %s", t->id);
     else if (e->class != ST_OK && e->text[0] && verdict == smtp_say_of(e))
         smtp_say_err(s, e);
     else

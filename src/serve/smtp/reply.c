@@ -33,7 +33,8 @@ static const struct reply replies[SMTP_SAYS] = {
     [SMTP_SAY_CHALLENGE] = {"334", "", ""},
     [SMTP_SAY_AUTHENTICATED] = {"235", "2.7.0", "Authenticated"},
 
-    [SMTP_SAY_TIMEOUT] = {"421", "4.4.2", "Nothing came for too long, closing"},
+    [SMTP_SAY_TIMEOUT] = {"421", "4.4.2", "Waited too long, closing"},
+    [SMTP_SAY_TOO_LONG] = {"421", "4.7.0", "This session has lasted too long, connect again"},
     [SMTP_SAY_STOPPING] = {"421", "4.3.2", "Service is shutting down, closing"},
     [SMTP_SAY_TOO_MANY_ERRORS] = {"421", "4.7.0", "Too many errors, closing"},
     [SMTP_SAY_TOO_MANY_COMMANDS] = {"421", "4.7.0", "Too many commands, closing"},

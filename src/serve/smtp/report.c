@@ -3,14 +3,16 @@
 #include "rt/clock.h"
 #include "rt/log.h"
 #include "rt/metrics.h"
+#include "serve/smtp/client.h"
 
 /* A session that brought mail is told by its transactions; one that brought only mistakes should be told too. */
 void smtp_report_end(const struct smtp_session *s)
 {
     if (s->transactions == 0 && s->errors > 0)
         log_event(LOG_INFO, "smtp.session", LOG_UINT("session", s->base.id), LOG_Z("client", s->base.peer->address),
-                  LOG_Z("service", s->base.class->name), LOG_STR("helo", smtp_helo_name(s)), LOG_UINT("commands", s->commands),
-                  LOG_UINT("errors", s->errors), LOG_UINT("auth_failures", s->auth_failures));
+                  LOG_STR("client_name", smtp_client_name(s)), LOG_Z("service", s->base.class->name),
+                  LOG_STR("helo", smtp_helo_name(s)), LOG_UINT("commands", s->commands), LOG_UINT("errors", s->errors),
+                  LOG_UINT("auth_failures", s->auth_failures));
 }
 
 void smtp_report_command(const struct smtp_session *s)
@@ -27,10 +29,11 @@ void smtp_report_transaction(const struct smtp_session *s, const struct smtp_tra
     bool taken = t->result == SMTP_SAY_ACCEPTED;
     metrics_add(METRIC_SMTP_REFUSED, (int64_t)(t->commands - t->answer_count) + (!taken && t->result != SMTP_SAY_NONE));
     metrics_add(METRIC_SMTP_MESSAGES, taken);
-    log_event(LOG_INFO, "smtp.transaction", LOG_Z("id", t->accepted), LOG_Z("trace", t->id), LOG_UINT("session", s->base.id),
-              LOG_Z("service", s->base.class->name), LOG_Z("client", peer->address), LOG_STR("helo", smtp_helo_name(s)),
-              LOG_STR("from", t->reverse_path), LOG_STR("to", first_recipient(t)), LOG_UINT("recipients", t->answer_count),
-              LOG_UINT("refused", t->commands - t->answer_count), LOG_UINT("size", t->size),
+    log_event(LOG_INFO, "smtp.transaction", LOG_Z("id", t->id), LOG_UINT("session", s->base.id),
+              LOG_Z("service", s->base.class->name), LOG_Z("client", peer->address), LOG_STR("client_name", smtp_client_name(s)),
+              LOG_STR("helo", smtp_helo_name(s)), LOG_STR("from", t->reverse_path), LOG_STR("to", first_recipient(t)),
+              LOG_UINT("recipients", t->answer_count), LOG_UINT("refused", t->commands - t->answer_count),
+              LOG_UINT("size", t->size),
               LOG_Z("by", t->transfer == SMTP_TRANSFER_BDAT   ? "BDAT"
                           : t->transfer == SMTP_TRANSFER_DATA ? "DATA"
                                                               : ""),

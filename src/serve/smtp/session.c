@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "serve/smtp/client.h"
 #include "serve/smtp/report.h"
 #include "serve/smtp/table.h"
 #include "serve/smtp/transaction.h"
@@ -44,6 +45,8 @@ bool smtp_session_check(const struct smtp_session *s)
         return !transaction && sasl && !s->authenticated;
     case SMTP_CHUNK:
         return !sasl && s->chunk.left > 0;
+    case SMTP_LOOKUP:
+        return !transaction && !sasl && s->helo_size == 0 && s->naming;
     case SMTP_TLS:
         return !transaction && !sasl;
     case SMTP_CLOSED:
@@ -116,6 +119,7 @@ static void line_take(struct smtp_session *s, struct str wire)
     if (crlf)
         line = str_upto(line, line.n - 1);
     s->commands++;
+    s->pace.moved = true;
     enum smtp_next next;
     if (str_find_char(line, '\r') != STR_NPOS || str_find_char(line, '\0') != STR_NPOS || (!crlf && !s->settings->smtp_command_lf))
         next = say(s, SMTP_SAY_BAD_LINE_END); /* RFC 5321 2.3.8 */
@@ -134,6 +138,7 @@ static void line_too_long(struct smtp_session *s)
 {
     s->skip_line = false;
     s->commands++;
+    s->pace.moved = true;
     if (s->state == SMTP_SASL) {
         sasl_free(s->sasl);
         s->sasl = NULL;
@@ -180,6 +185,8 @@ static size_t take_data(struct smtp_session *s, struct str in)
     struct str rest = in, piece;
     while (dot_decode_next(&t->dot, &rest, &piece))
         smtp_transaction_write(s, piece);
+    s->pace.bytes += in.n - rest.n;
+    s->pace.moved |= t->dot.done;
     if (t->dot.done)
         smtp_transaction_finish(s);
     else
@@ -215,6 +222,8 @@ static size_t take_chunk(struct smtp_session *s, struct str in)
 {
     struct str piece = str_upto(in, s->chunk.left < in.n ? (size_t)s->chunk.left : in.n);
     s->chunk.left -= piece.n;
+    s->pace.bytes += piece.n;
+    s->pace.moved |= s->chunk.left == 0;
     if (s->chunk.verdict == SMTP_SAY_NONE && s->transaction)
         smtp_transaction_write(s, piece);
     if (s->chunk.left == 0)
@@ -245,9 +254,31 @@ void smtp_session_chunk(struct smtp_session *s)
 
 static void greet(struct smtp_session *s)
 {
+    s->state = SMTP_NEW;
+    s->pace.moved = true;
     char text[300];
     int n = snprintf(text, sizeof text, "%.200s %s Postrider", s->services->hostname, s->profile == SERVE_LMTP ? "LMTP" : "ESMTP");
     smtp_say_line(s, SMTP_SAY_GREETING, false, str_make(text, n > 0 ? (size_t)n : 0));
+}
+
+/* RFC 5321 3.1; with the client's name, if it can be had. */
+static void begin(struct smtp_session *s)
+{
+    smtp_pace_begin(s);
+    if (smtp_client_begin(s))
+        s->state = SMTP_LOOKUP;
+    else
+        greet(s);
+}
+
+/* In LOOKUP: true when the session went on. What a client sends before the greeting is left for later, as long as it fits. */
+static bool lookup_over(struct smtp_session *s, const struct session_io *io)
+{
+    if (!smtp_client_ready(s) && io->event != SESSION_EV_TIMEOUT && !io->in_full && !s->eof)
+        return false;
+    smtp_client_end(s);
+    greet(s);
+    return true;
 }
 
 /* What an event does before input is looked at. */
@@ -255,13 +286,15 @@ static void event_take(struct smtp_session *s, enum session_event event)
 {
     switch (event) {
     case SESSION_EV_START:
-        greet(s);
+        begin(s);
         break;
     case SESSION_EV_TLS:
+        s->pace.moved = true;
         s->state = SMTP_NEW; /* RFC 3207 4.2: as after the greeting; STARTTLS already forgot the rest */
         break;
     case SESSION_EV_TIMEOUT:
-        close_with(s, SMTP_SAY_TIMEOUT);
+        if (s->state != SMTP_LOOKUP)
+            close_with(s, smtp_pace_over(s) ? SMTP_SAY_TOO_LONG : SMTP_SAY_TIMEOUT);
         break;
     case SESSION_EV_STOPPING:
         if (s->state == SMTP_ANSWERS)
@@ -272,8 +305,10 @@ static void event_take(struct smtp_session *s, enum session_event event)
     case SESSION_EV_EOF:
         s->eof = true;
         break;
-    case SESSION_EV_INPUT:
     case SESSION_EV_OUTPUT:
+        s->pace.moved = true; /* how long the peer may take to read is the owner's */
+        break;
+    case SESSION_EV_INPUT:
     case SESSION_EV_WAKE:
         break;
     }
@@ -293,6 +328,7 @@ static size_t advance(struct smtp_session *s, struct str in)
     case SMTP_BDAT:
     case SMTP_SASL:
         return take_line(s, in);
+    case SMTP_LOOKUP:
     case SMTP_ANSWERS:
     case SMTP_TLS:
     case SMTP_CLOSED:
@@ -310,6 +346,8 @@ static void limits_check(struct smtp_session *s)
         close_with(s, SMTP_SAY_TOO_MANY_ERRORS);
     else if (s->commands >= s->settings->smtp_commands_max || s->idle_commands >= s->settings->smtp_idle_commands_max)
         close_with(s, SMTP_SAY_TOO_MANY_COMMANDS);
+    else if (s->pace.moved && smtp_pace_over(s))
+        close_with(s, SMTP_SAY_TOO_LONG);
 }
 
 static enum session_outcome run(struct smtp_session *s, struct session_io *io)
@@ -325,6 +363,11 @@ static enum session_outcome run(struct smtp_session *s, struct session_io *io)
         }
         if (buf_room(s->out) < SESSION_OUTPUT_LOW)
             return SESSION_OUTPUT;
+        if (s->state == SMTP_LOOKUP) {
+            if (!lookup_over(s, io))
+                return SESSION_INPUT;
+            continue;
+        }
         if (s->state == SMTP_ANSWERS) {
             if (!smtp_transaction_answer(s))
                 return SESSION_OUTPUT;
@@ -344,21 +387,14 @@ static enum session_outcome run(struct smtp_session *s, struct session_io *io)
     }
 }
 
-/* A session that makes mistakes is not waited for as long. */
-static unsigned timeout_ms(const struct smtp_session *s)
-{
-    bool data = s->state == SMTP_DATA || s->state == SMTP_CHUNK;
-    int64_t ms = data ? s->settings->smtp_data_timeout_ms : s->settings->smtp_command_timeout_ms;
-    return (unsigned)(s->errors > s->settings->smtp_errors_max / 2 ? ms / 4 + 1 : ms);
-}
-
 static enum session_outcome session_step(struct session *base, struct session_io *io)
 {
     struct smtp_session *s = (struct smtp_session *)base;
     s->out = io->out;
-    event_take(s, io->event);
+    bool late = io->event == SESSION_EV_INPUT && smtp_pace_late(s);
+    event_take(s, late ? SESSION_EV_TIMEOUT : io->event);
     enum session_outcome outcome = run(s, io);
-    io->timeout_ms = timeout_ms(s);
+    io->timeout_ms = smtp_pace_end(s);
     s->out = NULL;
     return always(smtp_session_check(s)) ? outcome : SESSION_CLOSE;
 }
@@ -368,7 +404,9 @@ static void session_free(struct session *base)
     struct smtp_session *s = (struct smtp_session *)base;
     smtp_transaction_end(s);
     sasl_free(s->sasl);
+    smtp_client_end(s);
     smtp_report_end(s);
+    free(s->client_name);
     settings_unref(s->settings);
     explicit_bzero(s, sizeof *s);
     free(s);

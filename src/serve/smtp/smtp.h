@@ -1,5 +1,7 @@
 /* The SMTP server: mail transfer (RFC 5321), submission (RFC 6409) and LMTP (RFC 2033) in the same code, told apart by profile.
  *
+ *   LOOKUP (the client's name is asked for, nothing is said yet) -> NEW
+ *
  *            HELO/EHLO           MAIL             BDAT              BDAT LAST, RSET
  *   NEW ----------------> READY ------> MAIL ----------------> BDAT ------------------> READY
  *                          | ^           | RCPT: stays MAIL
@@ -21,8 +23,10 @@
 #include "format/smtp_grammar.h"
 #include "rt/settings.h"
 #include "serve/services.h"
+#include "serve/smtp/pace.h"
 
 struct smtp_transaction;
+struct client_name;
 
 enum smtp_state {
     SMTP_NEW,     /* greeted, no HELO yet */
@@ -30,6 +34,7 @@ enum smtp_state {
     SMTP_MAIL,    /* MAIL given */
     SMTP_BDAT,    /* a BDAT without LAST was answered */
     SMTP_SASL,    /* the next line is the client's answer to a challenge */
+    SMTP_LOOKUP,  /* not greeted: the client's name is on its way */
     SMTP_DATA,    /* takes lines up to CRLF.CRLF */
     SMTP_CHUNK,   /* takes chunk.left bytes */
     SMTP_ANSWERS, /* LMTP: the replies for each recipient do not fit into the output buffer */
@@ -66,7 +71,10 @@ struct smtp_session {
     struct buf *out;                 /* of this step; NULL between steps */
 
     unsigned commands, idle_commands, errors, transactions, auth_failures;
-    uint64_t serial; /* of the transaction, for ids */
+
+    struct smtp_pace pace;
+    struct client_name *naming; /* owns; in LOOKUP */
+    char *client_name;          /* owns; NULL: not known */
 
     struct identity who;
     struct sasl *sasl;

@@ -4,22 +4,7 @@
 
 #include "base/check.h"
 #include "rt/clock.h"
-#include "rt/random.h"
 #include "serve/smtp/report.h"
-
-/* Unique, not guessable, sorts by time: 35 bits of seconds and 75 random bits, as 22 characters. */
-static void make_id(char id[24])
-{
-    static const char digits[33] = "0123456789abcdefghjkmnpqrstvwxyz";
-    uint8_t random[15];
-    uint64_t seconds = (uint64_t)(clock_wall_ms() / 1000);
-    random_bytes(random, sizeof random);
-    for (size_t i = 0; i < 7; i++)
-        id[i] = digits[(seconds >> (30 - 5 * i)) & 31];
-    for (size_t i = 0; i < sizeof random; i++)
-        id[7 + i] = digits[random[i] & 31];
-    id[22] = '\0';
-}
 
 bool smtp_transaction_begin(struct smtp_session *s)
 {
@@ -30,7 +15,7 @@ bool smtp_transaction_begin(struct smtp_session *s)
         return false;
     arena_init(&t->arena, SMTP_ARENA_MAX);
     t->started_ms = clock_mono_ms();
-    make_id(t->id);
+    accept_id(s->services->queue, t->id);
     s->transaction = t;
     return true;
 }

@@ -15,8 +15,7 @@ enum smtp_transfer { SMTP_TRANSFER_NONE, SMTP_TRANSFER_DATA, SMTP_TRANSFER_BDAT 
 
 struct smtp_transaction {
     struct arena arena;
-    char id[24];       /* in Received */
-    char accepted[24]; /* the queue's name for it, in the reply; empty until it is taken */
+    char id[24]; /* in Received, in the reply, in the log and in the queue */
     int64_t started_ms;
 
     struct smtp_mail mail;                   /* views in the arena */

@@ -20,6 +20,8 @@ struct append {
     size_t count;
     uint64_t bytes;
     bool utf8_open; /* inside "UTF8 (" (RFC 9755): ")" must follow the literal */
+    bool binary;    /* the literal that comes is a binary one */
+    bool has_nul;   /* a binary one had NUL bytes */
     struct err err; /* the first thing that went wrong while receiving */
 };
 
@@ -155,20 +157,24 @@ enum imap_literal_verdict imap_cmd_append_literal(struct imap_session *s, struct
     a->last = m;
     a->count++;
     a->bytes += l->size;
+    a->binary = l->literal8;
     return IMAP_LITERAL_STREAM;
 }
 
-/* NUL cannot come back in a literal (RFC 9051 9, CHAR8), so a message that has one is not taken. */
+/* NUL cannot come back in a literal (RFC 9051 9, CHAR8), and a message comes back byte for byte or not at all: one that has NUL
+ * bytes is not taken. In a binary literal they are allowed, and refusing them has a code of its own (RFC 3516 4.4). */
 void imap_cmd_append_stream(struct imap_session *s, struct imap_command *c, struct str piece)
 {
     (void)s;
     struct append *a = c->state;
     if (a->err.class != ST_OK)
         return;
-    if (piece.n && memchr(piece.p, '\0', piece.n))
+    if (piece.n && memchr(piece.p, '\0', piece.n)) {
+        a->has_nul = a->binary;
         (void)ERR_PUBLIC(&a->err, ST_PERM, "The message contains NUL bytes");
-    else if (spool_append(&a->last->spool, piece, &a->err) != ST_OK)
+    } else if (spool_append(&a->last->spool, piece, &a->err) != ST_OK) {
         a->err.class = a->err.class == ST_OK ? ST_TEMP : a->err.class;
+    }
 }
 
 /* ---- the commit ---- */
@@ -209,6 +215,8 @@ enum imap_next imap_cmd_append(struct imap_session *s, struct imap_command *c)
         return imap_bad(s, "Expected a message as a literal");
     if ((a->utf8_open && !imap_parse_char(&c->args, ')')) || !imap_parse_end(&c->args))
         return imap_bad_args(s, c);
+    if (a->has_nul)
+        return imap_no(s, "UNKNOWN-CTE", "%s", a->err.text);
     if (a->err.class != ST_OK)
         return imap_fail(s, &a->err);
     struct message_append *list = ARENA_ARRAY(&s->arena, a->count, struct message_append);

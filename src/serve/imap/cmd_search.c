@@ -332,6 +332,8 @@ enum imap_next imap_cmd_search(struct imap_session *s, struct imap_command *c)
     c->release = search_release;
     if (!imap_parse_search(&c->args, what) || !imap_parse_end(&c->args))
         return imap_bad_args(s, c);
+    if (what->charset.n && (s->enabled & IMAP_ENABLED_UTF8))
+        return imap_bad(s, "Expected no CHARSET after ENABLE UTF8=ACCEPT: all is UTF-8"); /* RFC 9755 3 */
     c->keep_expunges = what->uses_sequence; /* RFC 7162 3.2.10.2, also for UID SEARCH */
     if (what->charset.n && !charset_known(what->charset)) {
         if (what->returns & IMAP_RETURN_SAVE)

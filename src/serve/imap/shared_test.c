@@ -50,8 +50,9 @@ static void told_expunge(struct client *c, uint32_t n, struct str line)
         wrong(c, "EXPUNGE of a number that is not there", line);
         return;
     }
-    memmove(&c->uids[n - 1], &c->uids[n], (c->count - n) * sizeof *c->uids);
     c->count--;
+    for (uint32_t i = n - 1; i < c->count; i++)
+        c->uids[i] = c->uids[i + 1];
 }
 
 static void told_exists(struct client *c, uint32_t n, struct str line)

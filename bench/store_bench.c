@@ -1,7 +1,7 @@
 /* Measures the store alone, without protocols: store_bench [engine [directory [size of the large mailbox [phases]]]]. The directory
- * is made anew. Phases are letters of "idpscok": a few deliveries (for callgrind), deliveries, pages and digests, STORE, COPY and
- * EXPUNGE, opening, care. One line a workload: operations (or messages) a second, and the median and 99th percentile of one call in
- * microseconds. */
+ * is made anew. Phases are letters of "idpgscok": a few deliveries (for callgrind), deliveries, pages and digests, single messages
+ * of a large mailbox, STORE, COPY and EXPUNGE, opening, care. One line a workload: operations (or messages) a second, and the
+ * median and 99th percentile of one call in microseconds. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -217,6 +217,76 @@ static void bench_digests(struct account *a, uint32_t mailbox, size_t count)
     report("digests of all", seen, took, &took, 1);
 }
 
+static void select_one(struct account *a, uint32_t mailbox, uint32_t uid, enum mailbox_subset which)
+{
+    struct uidset uids;
+    uint64_t modseq;
+    must(mailbox_subset_uids(a, mailbox, which, &uids, &modseq, e));
+    if (uid == 1 && which == MAILBOX_ALL)
+        printf("memory of the map from sequence numbers to UIDs: %zu bytes\n", uidset_memory(&uids));
+    uidset_release(&uids);
+}
+
+static void fetch_one(struct account *a, uint32_t mailbox, uint32_t uid)
+{
+    struct message_entry m;
+    DEFER(buf_release) struct buf digest = BUF_INIT(1 << 20);
+    must(message_find(a, mailbox, uid, &m, e));
+    must(message_digest(a, m.email, &digest, e));
+}
+
+static void expunge_one(struct account *a, uint32_t mailbox, uint32_t uid)
+{
+    struct uidset one = UIDSET_EMPTY, gone;
+    uint64_t modseq;
+    must(uidset_add(&one, uid));
+    must(message_expunge(a, mailbox, &one, false, &gone, &modseq, e));
+    uidset_release(&one);
+    uidset_release(&gone);
+}
+
+enum single { SINGLE_SELECT, SINGLE_UNSEEN, SINGLE_FETCH, SINGLE_DELIVER, SINGLE_EXPUNGE, SINGLES };
+
+static void single(struct account *a, char *m, uint32_t mailbox, uint32_t uid, enum single kind)
+{
+    switch (kind) {
+    case SINGLE_SELECT:
+        select_one(a, mailbox, uid, MAILBOX_ALL);
+        return;
+    case SINGLE_UNSEEN:
+        select_one(a, mailbox, uid, MAILBOX_UNSEEN);
+        return;
+    case SINGLE_FETCH:
+        fetch_one(a, mailbox, uid);
+        return;
+    case SINGLE_DELIVER:
+        deliver_one(a, m);
+        return;
+    case SINGLE_EXPUNGE:
+        expunge_one(a, mailbox, uid);
+        return;
+    case SINGLES:
+        return;
+    }
+}
+
+static void bench_single(struct bench *b, struct account *a, uint32_t mailbox, uint32_t count)
+{
+    static const char *const names[SINGLES] = {"UIDs for SELECT", "UIDs for SEARCH UNSEEN", "FETCH one, random", "deliver one",
+                                               "EXPUNGE one, random"};
+    enum { TIMES = 500 };
+    int64_t took[TIMES];
+    for (enum single kind = 0; kind < SINGLES; kind++) {
+        int64_t begin = clock_mono_us();
+        for (size_t i = 0; i < TIMES; i++) {
+            int64_t start = clock_mono_us();
+            single(a, b->message, mailbox, 1 + (uint32_t)(i * 7919 % count), kind);
+            took[i] = clock_mono_us() - start;
+        }
+        report(names[kind], TIMES, clock_mono_us() - begin, took, TIMES);
+    }
+}
+
 static void bench_store(struct account *a, uint32_t mailbox, uint32_t count)
 {
     int64_t took[2000];
@@ -325,6 +395,8 @@ static void bench_large(struct bench *b, account_id id, size_t count)
         bench_page(a, inbox.id, count);
     if (phase(b, 'p'))
         bench_digests(a, inbox.id, count);
+    if (phase(b, 'g'))
+        bench_single(b, a, inbox.id, (uint32_t)count);
     if (phase(b, 's'))
         bench_store(a, inbox.id, (uint32_t)count);
     if (count >= 60000 && phase(b, 'c'))
@@ -345,7 +417,7 @@ int main(int argc, char **argv)
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     if (system(command) != 0)
         return 1;
-    struct bench b = {.message = make_message(), .phases = argc > 4 ? argv[4] : "dpscok"};
+    struct bench b = {.message = make_message(), .phases = argc > 4 ? argv[4] : "dpgscok"};
     struct store_config config;
     buf_init(&b.digest, 1 << 20);
     must(digest_build(str_make(b.message, MESSAGE_BYTES), &b.digest, e));

@@ -105,6 +105,16 @@ static enum st commit_and_publish(struct account *a, struct tx *tx, struct tx_to
     return ST_OK;
 }
 
+/* Records that another node wrote since the head was read do not fit the head, and look damaged. */
+static bool outrun(struct account *a, const struct change *list, const struct change *end)
+{
+    bool damaged = false;
+    uint64_t version;
+    for (const struct change *c = list; c != end; c = c->next)
+        damaged |= c->status == ST_CORRUPT || c->status == ST_CONFLICT;
+    return damaged && kv_version(account_kv(a), a->partition, &version, NULL) == ST_OK && version != a->head.rec.modseq;
+}
+
 /* One commit for as many changes of the list as fit. Returns the rest. */
 static struct change *run_changes(struct account *a, struct change *list, struct tx_touched *touched)
 {
@@ -123,8 +133,12 @@ static struct change *run_changes(struct account *a, struct change *list, struct
             return NULL;
         }
         struct change *rest = apply_all(&tx, list);
-        if (tx.dirty)
+        if (outrun(a, list, rest)) {
+            a->stale = true;
+            s = ST_CONFLICT;
+        } else if (tx.dirty) {
             s = commit_and_publish(a, &tx, touched, &err);
+        }
         tx_end(&tx);
         if (s == ST_CONFLICT) {
             s = ST_OK;

@@ -4,8 +4,9 @@
  *   change_run ---->  [c1 c2 c3]  --->  apply c1, c2, c3 on one transaction (a view of the partition with their changes on top),
  *   waits                               one kv_commit, publish to the head in memory, wake all with their results, watchers
  *
- * A change whose apply fails is taken back by itself; the others go on. ST_CONFLICT: reload, apply all again. ST_TEMP: read the
- * journal entry of the mod-sequence to learn whether the commit was applied (it holds a token), then report the truth.
+ * A change whose apply fails is taken back by itself; the others go on. ST_CONFLICT, or records that do not fit because another
+ * node was faster: reload, apply all again. ST_TEMP: read the journal entry of the mod-sequence to learn whether the commit was
+ * applied (it holds a token), then report the truth.
  *
  * apply may be called several times, with fresh views: it must set all of its outputs each time, and release what it set before.
  * It runs on the leader's thread and must not block on anything but the engine. */

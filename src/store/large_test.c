@@ -81,6 +81,28 @@ static size_t blobs(struct testing *t)
     return n;
 }
 
+/* RFC 9051 6.4.7: also if the quota only ends a later commit. */
+static void copies_all_or_nothing(struct testing *t, uint32_t from, uint32_t to)
+{
+    struct account_quota q;
+    struct uidset all = all_uids(t, from);
+    account_quota(t->account, &q);
+    const struct account_quota limits[] = {{.bytes_max = q.bytes_used / 5 * 8, .messages_max = UINT64_MAX},
+                                           {.bytes_max = UINT64_MAX, .messages_max = q.messages_used / 5 * 8}};
+    for (int i = 0; i < 2; i++) {
+        struct message_copy c = {.move = false};
+        ok(account_quota_set(t->account, limits[i].bytes_max, limits[i].messages_max, &t->err), t);
+        uint64_t commits = account_modseq(t->account);
+        assert_int_equal(message_copy(t->account, from, to, &all, &c, &t->err), ST_LIMIT);
+        assert_int_equal(account_modseq(t->account) > commits, i == 0); /* too many: nothing is even begun */
+        assert_true(uidset_empty(&c.from_uids) && uidset_empty(&c.to_uids));
+        assert_int_equal(exists(t, "Archive"), 0);
+        check_fsck(t);
+    }
+    ok(account_quota_set(t->account, UINT64_MAX, UINT64_MAX, &t->err), t);
+    uidset_release(&all);
+}
+
 static void works_in_several_commits(void **state)
 {
     struct testing *t = *state;
@@ -89,6 +111,7 @@ static void works_in_several_commits(void **state)
     for (int i = 0; i < DOUBLINGS; i++)
         transfer(t, inbox, inbox, false); /* every message once, not what comes in meanwhile */
     assert_int_equal(exists(t, "INBOX"), COUNT);
+    copies_all_or_nothing(t, inbox, archive);
     flag_all(t, inbox, MESSAGE_SEEN);
     assert_int_equal(transfer(t, inbox, archive, true), COUNT);
     assert_int_equal(exists(t, "INBOX"), 0);

@@ -1,3 +1,4 @@
+#include "rt/log.h"
 #include "store/batch.h"
 #include "store/found.h"
 
@@ -27,14 +28,20 @@ static uint64_t mapped(uint64_t bits, const uint64_t map[64])
     return out;
 }
 
-static enum st check_quota(struct tx *tx, const struct message_entry *entries, size_t count, struct err *e)
+static enum st check_count(const struct tx *tx, uint64_t count, struct err *e)
+{
+    const struct record_account *r = &tx->rec;
+    bool fits = r->messages_used <= r->messages_max && count <= r->messages_max - r->messages_used;
+    ENSURE(count == 0 || r->messages_max == UINT64_MAX || fits, e, ST_LIMIT, "The mailbox is full (number of messages)");
+    return ST_OK;
+}
+
+static enum st check_bytes(const struct tx *tx, const struct message_entry *entries, size_t count, struct err *e)
 {
     const struct record_account *r = &tx->rec;
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++)
         bytes += entries[i].size;
-    ENSURE(r->messages_max == UINT64_MAX || r->messages_used + count <= r->messages_max, e, ST_LIMIT,
-           "The mailbox is full (number of messages)");
     ENSURE(r->bytes_max == UINT64_MAX || r->bytes_used + bytes <= r->bytes_max, e, ST_LIMIT, "The mailbox is full");
     return ST_OK;
 }
@@ -107,6 +114,8 @@ enum st message_copy_step(struct tx *tx, struct copy_step *c, struct err *e)
     else
         c->below = from->r.uidnext;
     uidset_remove_range(&uids, c->below, UINT32_MAX); /* what an earlier step put into the same mailbox is not copied again */
+    if (!c->move)                                     /* before any is copied */
+        TRY(check_count(tx, uidset_count(&uids), e));
     TRY(batch_cut(&uids, &part, &c->next, e));
     struct message_entry *entries, *copies = NULL;
     size_t count;
@@ -117,7 +126,7 @@ enum st message_copy_step(struct tx *tx, struct copy_step *c, struct err *e)
         return ST_OK;
     ENSURE(count < UINT32_MAX - to->r.uidnext, e, ST_LIMIT, "The mailbox has no more numbers");
     if (!c->move)
-        TRY(check_quota(tx, entries, count, e));
+        TRY(check_bytes(tx, entries, count, e));
     TRY(make_copies(tx, from, to, entries, count, &copies, e));
     if (c->move)
         TRY(batch_remove(tx, from, entries, count, e));
@@ -127,6 +136,20 @@ enum st message_copy_step(struct tx *tx, struct copy_step *c, struct err *e)
 }
 
 static enum st apply_copy(struct tx *tx, void *context, struct err *e) { return message_copy_step(tx, context, e); }
+
+/* RFC 9051 6.4.7: a COPY that fails leaves the destination as it was. What its earlier commits made is removed again, and nobody
+ * was told its UIDs as his own. A MOVE stays where it failed, each message in one of both mailboxes (RFC 6851 3.3). */
+static void take_back(struct account *a, uint32_t to, const struct uidset *made)
+{
+    struct err e = {0};
+    struct uidset gone;
+    uint64_t modseq;
+    if (uidset_empty(made))
+        return;
+    if (message_expunge(a, to, made, false, &gone, &modseq, &e) != ST_OK)
+        log_event(LOG_WARN, "store.copy_partial", LOG_Z("account", a->name), LOG_ERR(&e));
+    uidset_release(&gone);
+}
 
 enum st message_copy(struct account *a, uint32_t from, uint32_t to, const struct uidset *uids, struct message_copy *result,
                      struct err *e)
@@ -147,6 +170,8 @@ enum st message_copy(struct account *a, uint32_t from, uint32_t to, const struct
     uidset_release(&c.from_uids);
     uidset_release(&c.to_uids);
     if (s != ST_OK) {
+        if (!c.move)
+            take_back(a, to, &result->to_uids);
         uidset_release(&result->from_uids);
         uidset_release(&result->to_uids);
     }

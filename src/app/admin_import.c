@@ -5,6 +5,8 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "kv/engine.h"
+#include "rt/clock.h"
+#include "rt/random.h"
 #include "store/message.h"
 #include "store/store.h"
 
@@ -13,6 +15,9 @@ enum {
     BATCH_BYTES = 8 << 20,
     KEYWORDS_MAX = 16,   /* of one message */
     KNOWN_MAX = 8 << 20, /* messages of a mailbox that are remembered to be skipped */
+    LEASE_MS = 20000,    /* renewed with each batch */
+    LEASE_WAIT_MS = 30000,
+    LEASE_POLL_MS = 50,
 };
 
 /* The messages that a mailbox had: how often each, by the first 8 bytes of their SHA-256. Open addressing. */
@@ -24,6 +29,8 @@ struct known {
 
 struct importing {
     struct account *account;
+    struct kv *kv;
+    char lease[32], holder[32];
     bool again;
     struct str mailbox; /* name of the one in work, in the call's arena */
     uint32_t mailbox_id;
@@ -109,12 +116,41 @@ static bool known_take(struct known *k, struct str bytes)
     return true;
 }
 
+/* ---- one at a time ---- */
+
+/* Messages on their way from an import that was broken off still arrive while the next one looks what is there: an account takes
+ * one import at a time. */
+static enum st lease_renew(struct importing *m, struct err *e)
+{
+    uint64_t epoch;
+    return kv_lease_take(m->kv, str_of(m->lease), str_of(m->holder), LEASE_MS, &epoch, e);
+}
+
+static enum st lease_take(struct importing *m, struct err *e)
+{
+    snprintf(m->lease, sizeof m->lease, "import.%016llx", (unsigned long long)account_id_of(m->account));
+    snprintf(m->holder, sizeof m->holder, "import.%016llx", (unsigned long long)random_u64());
+    int64_t until = clock_mono_ms() + LEASE_WAIT_MS;
+    for (;;) {
+        struct err why = {0};
+        enum st st = lease_renew(m, &why);
+        if (st == ST_CONFLICT && clock_mono_ms() < until) {
+            clock_sleep_ms(LEASE_POLL_MS);
+            continue;
+        }
+        ENSURE(st != ST_CONFLICT, e, ST_CONFLICT, "another import into this account is under way");
+        *e = why;
+        return st;
+    }
+}
+
 /* ---- batches ---- */
 
 static enum st flush(struct importing *m, struct err *e)
 {
     if (m->count == 0)
         return ST_OK;
+    TRY(lease_renew(m, e));
     for (size_t i = 0; i < m->count; i++) {
         m->list[i].bytes.p = m->bytes.p + m->offsets[i]; /* the buffer does not move any more */
         m->list[i].keywords = m->keywords[i];
@@ -186,6 +222,8 @@ static enum st take_message(struct admin_call *c, struct importing *m, struct er
 static void import_free(void *state)
 {
     struct importing *m = state;
+    if (m->holder[0] && kv_lease_drop(m->kv, str_of(m->lease), str_of(m->holder), NULL) != ST_OK)
+        m->holder[0] = '\0'; /* it ends by itself */
     account_unref(m->account);
     known_release(&m->known);
     buf_release(&m->bytes);
@@ -211,7 +249,8 @@ enum st admin_import(struct admin_call *c, enum admin_outcome *outcome, struct e
         buf_init(&m->bytes, BATCH_BYTES + (size_t)c->context->message_max_bytes);
         c->state = m;
         c->state_free = import_free;
-        return ST_OK;
+        m->kv = store_kv(c->context->services->store);
+        return lease_take(m, e);
     }
     if (!c->ended)
         return take_message(c, m, e);

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -280,6 +281,31 @@ class ImportExport(Base):
         self.assertEqual(done["skipped"] + done["imported"], 20000)
         self.assertGreaterEqual(done["skipped"], before)
         self.assertEqual(self.ask("mailbox", "status", "broken@xyz.com", "INBOX")["messages"], 20000)
+
+    def test_one_at_a_time(self):
+        """A second import into the account waits for the first, and then finds everything there."""
+        self.do("account", "add", "twice@xyz.com", "--no-password")
+        path = self.work / "twice.mbox"
+        path.write_text("".join(f"From x@y Mon Jul 17 02:44:{i % 60:02d} 1996\nSubject: {i}\n\nyes\n\n" for i in range(600)))
+        command = [str(PROGRAM), "mailbox", "import", "twice@xyz.com"]
+        first = subprocess.Popen([*command, "-", "--dir", self.demo.directory], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.addCleanup(first.kill)
+        text = path.read_bytes()
+        first.stdin.write(text[:len(text) // 2])
+        first.stdin.flush()
+        end = time.monotonic() + 20
+        while self.ask("mailbox", "status", "twice@xyz.com", "INBOX")["messages"] == 0 and time.monotonic() < end:
+            time.sleep(0.05)  # until the first batch is in
+        second = subprocess.Popen([*command, path, "--json", "--dir", self.demo.directory], stdout=subprocess.PIPE)
+        self.addCleanup(second.kill)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            second.wait(1)
+        first.stdin.write(text[len(text) // 2:])
+        first.stdin.close()
+        self.assertEqual(first.wait(30), 0)
+        done = json.loads(second.communicate(timeout=30)[0])
+        self.assertEqual((done["imported"], done["skipped"]), (0, 600))
+        self.assertEqual(self.ask("mailbox", "status", "twice@xyz.com", "INBOX")["messages"], 600)
 
 
 class OffLine(unittest.TestCase):

@@ -23,7 +23,8 @@ static bool use_parameter(struct imap_args *a, unsigned *roles, bool *known)
         *known = *known && role;
         *roles |= role;
     } while (imap_accept(a, ' '));
-    return imap_parse_char(a, ')') && imap_parse_char(a, ')');
+    bool roles_end = imap_parse_char(a, ')');
+    return roles_end && imap_parse_char(a, ')'); /* and the parameters */
 }
 
 /* RFC 9051 6.3.4: a hierarchy separator at the end only says that children will come. */

@@ -60,7 +60,7 @@ static enum pop3_next response(struct pop3_session *s, struct str text)
     if (!base64_decode(text, &in) || !buf_ok(&in))
         return failed(s, "not base64");
     enum pop3_next next = exchange(s, true, in.p ? buf_str(&in) : STR(""));
-    if (in.n)
+    if (in.p)
         explicit_bzero(in.p, in.n);
     return next;
 }

@@ -89,7 +89,7 @@ static enum smtp_next response(struct smtp_session *s, struct str text)
     if (!base64_decode(text, &in) || !buf_ok(&in))
         return failed(s, SMTP_SAY_AUTH_BAD_BASE64);
     enum smtp_next next = exchange(s, true, in.p ? buf_str(&in) : STR(""));
-    if (in.n)
+    if (in.p)
         explicit_bzero(in.p, in.n);
     return next;
 }

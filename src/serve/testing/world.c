@@ -167,7 +167,7 @@ enum st world_inbox_count(struct world *w, struct str address, uint32_t *count, 
 static enum st read_nth(struct account *a, uint32_t n, struct buf *out, struct err *e)
 {
     struct mailbox_info inbox;
-    struct message_entry entry;
+    struct message_entry entry = {0};
     uint32_t next = 1;
     size_t count = 0;
     TRY(inbox_of(a, &inbox, e));

@@ -377,6 +377,7 @@ static void reopened(struct rocks *r)
         atomic_store(&r->doubtful[i], false);
     atomic_store(&r->broken, false);
     atomic_store(&r->failing_since_ms, 0);
+    atomic_store(&r->next_reopen_ms, 0); /* only attempts that fail are rationed */
     atomic_store(&r->shut, false);
     log_event(LOG_WARN, "kv.reopened", LOG_Z("path", r->path));
 }

@@ -33,13 +33,24 @@ struct err {
 
 /* Fills *e (if not NULL) and returns class. `text` is a fixed public sentence; the private detail is formatted. Bytes that are
  * not printable ASCII or UTF-8 are replaced by '?', so that nothing remote can forge log lines. */
-#define ERR(e, class, text, ...) err_set((e), (class), ERR_HERE, (text), __VA_ARGS__)
+#define ERR(e, class, text, ...) ERR_IS_(err_set((e), (class), ERR_HERE, (text), __VA_ARGS__))
 enum st err_set(struct err *e, enum st class, const char *where, const char *text, const char *detail, ...)
     __attribute__((format(printf, 5, 6)));
 
 /* As ERR, but the public sentence is formatted too and the same as the detail. */
-#define ERR_PUBLIC(e, class, ...) err_public((e), (class), ERR_HERE, __VA_ARGS__)
+#define ERR_PUBLIC(e, class, ...) ERR_IS_(err_public((e), (class), ERR_HERE, __VA_ARGS__))
 enum st err_public(struct err *e, enum st class, const char *where, const char *text, ...) __attribute__((format(printf, 4, 5)));
+
+#ifdef __clang_analyzer__ /* it does not see err.c, and would go on with an error that is ST_OK */
+static inline enum st ERR_IS_(enum st st)
+{
+    if (st == ST_OK)
+        __builtin_trap();
+    return st;
+}
+#else
+#define ERR_IS_(st) (st)
+#endif
 
 const char *st_name(enum st s); /* "ok", "temp", ...; never NULL */
 

@@ -133,7 +133,7 @@ struct client_name *client_name_begin(struct resolver *r, const char *address, v
     if (resolver_start(r, RESOLVER_PTR, str_of(reverse), names_answered, n) != ST_OK)
         finish(n, "");
     pthread_mutex_lock(&n->lock);
-    if (!n->ready) {
+    if (!n->ready) { /* NOLINT(clang-analyzer-unix.Malloc): our own reference keeps n */
         n->done = done;
         n->context = context;
     }

@@ -1,5 +1,5 @@
 # A few names for what script/ does.
-.PHONY: all run test check bench fuzz crash interop install clean
+.PHONY: all run test check bench bench-micro fuzz crash interop install clean
 all:
 	script/bootstrap
 	script/build
@@ -10,7 +10,11 @@ test:
 check: ## the gates: warnings under both compilers, layers, headers alone, function sizes, format, static analysis
 	script/bootstrap test
 	script/check
-bench: ## the microbenchmarks, from the engine to whole IMAP sessions
+bench: ## beside Postfix + Dovecot, ROUNDS times (default 3); needs root
+	script/bootstrap bench
+	script/build
+	bench/compare --rounds $${ROUNDS:-3}
+bench-micro: ## the microbenchmarks, from the engine to whole IMAP sessions
 	script/bootstrap
 	bench/run
 fuzz: ## every fuzz target, MINUTES each (default 10)

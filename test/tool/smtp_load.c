@@ -3,11 +3,13 @@
  *
  *   smtp_load [--host 127.0.0.1] [--port 2525] [--clients 20] [--messages 1000] [--mode connect|kept|pipelined] [--lmtp]
  *             [--from load@abcd.com] [--to user%u@xyz.com] [--spread 1] [--size BYTES] [--run NAME] [--acked FILE] [--helo NAME]
+ *             [--body FILE]
  *
  * connect: a connection for each message; kept: one for each client, a round trip for each command; pipelined: MAIL, RCPT and DATA
  * at once. In --to each %u becomes a number from 1 to --spread. Sizes without --size: half of the messages around 8 KB, some 100
- * KB, few 1 MB. --acked gets the ids that were acknowledged. Prints one line of JSON; latencies are from the first byte of a
- * message's dialogue (with connect: from the connection) to its acknowledgement, in microseconds. */
+ * KB, few 1 MB. --acked gets the ids that were acknowledged, --body the text of
+ * which each message has the first X-Load-Size bytes, so that it can be rebuilt and compared. Prints one line of JSON; latencies
+ * are from the first byte of a message's dialogue (with connect: from the connection) to its acknowledgement, in microseconds. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -27,7 +29,7 @@ enum { EVENTS = 256, BODY_MAX = 1 << 20, CLIENTS_MAX = 20000, LINE_BYTES = 76, H
 enum mode { MODE_CONNECT, MODE_KEPT, MODE_PIPELINED };
 
 struct options {
-    const char *host, *from, *to, *run, *acked, *helo;
+    const char *host, *from, *to, *run, *acked, *helo, *body;
     unsigned port, clients, spread;
     size_t size;
     uint64_t messages;
@@ -91,6 +93,8 @@ static void add_rcpt(struct client *c)
     buf_add_z(&c->out, ">\r\n");
 }
 
+static size_t whole_lines(size_t size) { return size / (LINE_BYTES + 2) * (LINE_BYTES + 2); }
+
 /* A message as they are: a dozen fields, a multipart with text and an attachment. */
 static void add_message(struct client *c)
 {
@@ -98,8 +102,9 @@ static void add_message(struct client *c)
     struct buf *out = &c->out;
     buf_printf(out, "Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <%s>\r\nTo: ", o->from);
     add_address(o, c->number, out);
-    buf_printf(out, "\r\nSubject: load %s %llu\r\nMessage-ID: <%s.%llu@load.test>\r\nX-Load-Id: %s-%llu\r\n", o->run,
-               (unsigned long long)c->number, o->run, (unsigned long long)c->number, o->run, (unsigned long long)c->number);
+    buf_printf(out, "\r\nSubject: load %s %llu\r\nMessage-ID: <%s.%llu@load.test>\r\nX-Load-Id: %s-%llu\r\nX-Load-Size: %zu\r\n",
+               o->run, (unsigned long long)c->number, o->run, (unsigned long long)c->number, o->run, (unsigned long long)c->number,
+               whole_lines(c->size));
     buf_add_z(
         out, "MIME-Version: 1.0\r\nX-Mailer: smtp_load\r\nReply-To: nobody@load.test\r\nList-Id: <load.test>\r\n"
              "References: <one@load.test> <two@load.test>\r\nIn-Reply-To: <two@load.test>\r\n"
@@ -123,7 +128,7 @@ static void add_stuffed_message(struct client *c)
     }
     buf_release(&c->out);
     c->out = plain;
-    size_t whole = c->size / (LINE_BYTES + 2) * (LINE_BYTES + 2);
+    size_t whole = whole_lines(c->size);
     buf_add(&c->out, str_make(c->load->body, whole));
     buf_add_z(&c->out, "\r\n--=_load--\r\n.\r\n");
     c->load->bytes += whole;
@@ -331,13 +336,11 @@ static void report(struct load *l, int64_t took_us)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"host", 1, NULL, 'h'},    {"port", 1, NULL, 'p'},
-                                          {"clients", 1, NULL, 'c'}, {"messages", 1, NULL, 'n'},
-                                          {"mode", 1, NULL, 'm'},    {"lmtp", 0, NULL, 'l'},
-                                          {"from", 1, NULL, 'f'},    {"to", 1, NULL, 't'},
-                                          {"spread", 1, NULL, 's'},  {"size", 1, NULL, 'z'},
-                                          {"run", 1, NULL, 'r'},     {"acked", 1, NULL, 'a'},
-                                          {"helo", 1, NULL, 'e'},    {0}};
+    static const struct option names[] = {{"host", 1, NULL, 'h'},     {"port", 1, NULL, 'p'}, {"clients", 1, NULL, 'c'},
+                                          {"messages", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'}, {"lmtp", 0, NULL, 'l'},
+                                          {"from", 1, NULL, 'f'},     {"to", 1, NULL, 't'},   {"spread", 1, NULL, 's'},
+                                          {"size", 1, NULL, 'z'},     {"run", 1, NULL, 'r'},  {"acked", 1, NULL, 'a'},
+                                          {"helo", 1, NULL, 'e'},     {"body", 1, NULL, 'b'}, {0}};
     static char run[32];
     snprintf(run, sizeof run, "%08x", (unsigned)random_u64());
     *o = (struct options){.host = "127.0.0.1",
@@ -356,6 +359,7 @@ static bool parse(int argc, char **argv, struct options *o)
                             : c == 'r' ? &o->run
                             : c == 'a' ? &o->acked
                             : c == 'e' ? &o->helo
+                            : c == 'b' ? &o->body
                                        : NULL;
         unsigned *number = c == 'p' ? &o->port : c == 'c' ? &o->clients : c == 's' ? &o->spread : NULL;
         if (text)
@@ -390,7 +394,9 @@ static bool prepare(struct load *l)
         size_t column = i % (LINE_BYTES + 2);
         l->body[i] = column == LINE_BYTES ? '\r' : column > LINE_BYTES ? '\n' : (char)('A' + random_below(26));
     }
-    return true;
+    FILE *body = l->o.body ? fopen(l->o.body, "we") : NULL;
+    bool written = body && fwrite(l->body, 1, BODY_MAX, body) == BODY_MAX;
+    return (!body || fclose(body) == 0) && (!l->o.body || written);
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,101 @@
+"""The clients of `bench/compare`: they read whole answers in large pieces and look at nothing that is not needed, so that they cost little beside
+the server. Deliveries are made by test/tool/smtp_load, idle connections by test/tool/imap_idle."""
+import socket
+import time
+
+PIECE = 1 << 20
+
+
+class Imap:
+    """One connection; command() sends a line and reads up to the tagged answer."""
+
+    def __init__(self, port, user, password):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number = 0
+        self.socket.recv(4096)  # the greeting
+        if user:
+            self.command(f"LOGIN {user} {password}")
+
+    def command(self, line, literal=b""):
+        """Returns the whole answer as bytes; RuntimeError unless it is OK."""
+        self.number += 1
+        tag = f"zq{self.number:06d}"
+        self.socket.sendall(f"{tag} {line}\r\n".encode() + literal)
+        answer = b"".join(self.until_tag(tag.encode() + b" "))
+        last = answer[answer.rfind(b"\r\n" + tag.encode() + b" ") + 2:] if not answer.startswith(tag.encode()) else answer
+        if not last[len(tag) + 1:].startswith(b"OK"):
+            raise RuntimeError(f"{line}: {last[:200]!r}")
+        return answer
+
+    def until_tag(self, tag):
+        pieces, tail = [], b"\r\n"
+        while True:
+            piece = self.socket.recv(PIECE)
+            if not piece:
+                raise ConnectionError("the server closed the connection")
+            pieces.append(piece)
+            tail = (tail + piece)[-2048:]
+            if tail.endswith(b"\r\n") and tail.rfind(b"\r\n" + tag) >= 0:
+                return pieces
+
+    def timed(self, line):
+        began = time.perf_counter()
+        answer = self.command(line)
+        return time.perf_counter() - began, answer
+
+    def append(self, mailbox, message):
+        """One APPEND with a non-synchronizing literal, in one write (LITERAL+, RFC 7888)."""
+        self.command(f"APPEND {mailbox} {{{len(message)}+}}", message + b"\r\n")
+
+    def append_many(self, mailbox, messages):
+        """MULTIAPPEND (RFC 3502)."""
+        first, *others = messages
+        literal = first + b"".join(b" {%d+}\r\n%s" % (len(m), m) for m in others) + b"\r\n"
+        self.command(f"APPEND {mailbox} {{{len(first)}+}}", literal)
+
+    def close(self):
+        self.socket.close()
+
+
+class Pop3:
+    """One connection that fetches everything, the commands pipelined."""
+
+    def __init__(self, port, user, password):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+        self.line()
+        for text in (f"USER {user}", f"PASS {password}"):
+            self.socket.sendall(text.encode() + b"\r\n")
+            if not self.line().startswith(b"+OK"):
+                raise RuntimeError(text)
+
+    def line(self):
+        text = b""
+        while not text.endswith(b"\r\n"):
+            text += self.socket.recv(4096)
+        return text
+
+    def count(self):
+        self.socket.sendall(b"STAT\r\n")
+        return int(self.line().split()[1])
+
+    def drain(self, batch=50):
+        """RETR of all; returns messages and bytes. Ends of messages are counted, which dots in them cannot be taken for: they are stuffed."""
+        count, total = self.count(), 0
+        for first in range(1, count + 1, batch):
+            last = min(first + batch, count + 1)
+            self.socket.sendall(b"".join(b"RETR %d\r\n" % i for i in range(first, last)))
+            ends, tail = 0, b""
+            while ends < last - first:
+                piece = self.socket.recv(PIECE)
+                if not piece:
+                    raise ConnectionError("the server closed the connection")
+                total += len(piece)
+                joined = tail + piece
+                ends += joined.count(b"\r\n.\r\n")
+                tail = joined[-4:]
+        return count, total
+
+    def close(self):
+        self.socket.sendall(b"QUIT\r\n")
+        self.socket.close()

@@ -1,0 +1,232 @@
+"""The servers that `bench/compare` compares: Postrider as `postrider demo` runs it, and Postfix + Dovecot as their own documentation says they are
+fast and durable. Each has a directory of its own on loopback and nothing of the system's configuration; the peers need root for their users."""
+import contextlib
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "test"))
+from peers import Postfix, free_port, wait_port  # noqa: E402
+from postrider import Demo, alive  # noqa: E402
+
+DOMAIN, PASSWORD = "xyz.com", "vegetables"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid):
+    """pid and all below it."""
+    found, todo = [], [pid]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{one}/task"):
+                todo += [int(p) for p in pathlib.Path(f"/proc/{one}/task/{task}/children").read_text().split()]
+    return found
+
+
+class Server:
+    """name, ports (smtp, lmtp, imap, pop3), roots: the processes that everything else descends from."""
+
+    def cpu(self):
+        """Seconds of user and system time, of what runs and of what has ended."""
+        total = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += sum(int(f) for f in fields[11:15])
+        return total / TICKS
+
+    def cpu_begin(self):
+        self.cpu_from, self.cpu_to = self.cpu(), None
+
+    def cpu_end(self):
+        """Ends what cpu_used() tells; what comes after it (checks) does not count."""
+        if self.cpu_to is None:
+            self.cpu_to = self.cpu()
+
+    def cpu_used(self):
+        return self.cpu_to - self.cpu_from
+
+    def memory(self):
+        """Proportional set size of all processes, in bytes."""
+        total = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1]) * 1024
+        return total
+
+    def pids(self):
+        return [pid for root in self.roots() for pid in tree(root)]
+
+
+class Postrider(Server):
+    def __init__(self, accounts, relay=None, work=None):
+        self.name, self.relay_port = "postrider", relay
+        options = ["--domain", DOMAIN, "--accounts", str(accounts), "--password", PASSWORD]
+        self.demo = Demo(*options, *(["--relay", f"127.0.0.1:{relay}"] if relay else []), directory=work / "postrider" if work else None)
+        self.ports = {name: self.demo.port(name) for name in ("smtp", "lmtp", "imap", "imaps", "pop3")}
+
+    def roots(self):
+        return [self.demo.process.pid]
+
+    def __enter__(self):
+        self.demo.start()
+        return self
+
+    def __exit__(self, *_):
+        self.demo.__exit__()
+
+
+class PostfixDovecot(Server):
+    """Postfix gives to Dovecot by LMTP over a socket file; everything that is not ours goes to `relay`."""
+
+    def __init__(self, accounts, relay=None, form="maildir", work=None):
+        self.name, self.relay_port = f"postfix+dovecot {form}", relay
+        self.postfix = Postfix(domain=DOMAIN, next_hop=relay)
+        self.directory = self.postfix.directory / "dovecot"
+        self.directory.mkdir()
+        self.owner = pwd.getpwnam("nobody")
+        self.ports = {"smtp": self.postfix.port, **{name: free_port() for name in ("lmtp", "imap", "imaps", "pop3")}}
+        self.process = None
+        self.configure_postfix()
+        self.configure_dovecot(form, accounts)
+
+    def configure_postfix(self):
+        """TUNING_README: nothing that asks others, enough processes, no chroot; virtual delivery by LMTP with kept connections."""
+        with open(self.postfix.config / "main.cf", "a") as f:
+            f.write(f"virtual_transport = lmtp:unix:{self.directory}/lmtp\nlmtp_destination_concurrency_limit = 20\n"
+                    "lmtp_destination_recipient_limit = 1\ndefault_process_limit = 100\nsmtpd_client_connection_count_limit = 0\n"
+                    "smtpd_client_connection_rate_limit = 0\nin_flow_delay = 0\nqmgr_message_active_limit = 40000\nmessage_size_limit = 52428800\n"
+                    "virtual_mailbox_maps = static:all\nsmtpd_relay_restrictions = permit_mynetworks, reject\nsmtp_connection_cache_on_demand = yes\n")
+
+    def configure_dovecot(self, form, accounts):
+        d, uid = self.directory, self.owner
+        (d / "mail").mkdir()
+        os.chown(d / "mail", uid.pw_uid, uid.pw_gid)
+        # Our server remembers a verified password as a keyed digest. Here each login compares plain texts, which is cheaper still: no hash on either side.
+        (d / "users").write_text("".join(f"user{i}@{DOMAIN}:{{PLAIN}}{PASSWORD}::::::\n" for i in range(1, accounts + 1)))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
+                        "/CN=localhost", "-keyout", d / "key.pem", "-out", d / "cert.pem"], check=True, capture_output=True)
+        location = f"maildir:{d}/mail/%n" if form == "maildir" else f"mdbox:{d}/mail/%n"
+        listeners = "\n".join(f"""service {service}-login {{
+  service_count = 0
+  process_min_avail = 2
+  client_limit = 12000
+  {inet}
+}}""" for service, inet in (
+            ("imap", f"inet_listener imap {{\n    port = {self.ports['imap']}\n  }}\n  inet_listener imaps {{\n    port = {self.ports['imaps']}\n    ssl = yes\n  }}"),
+            ("pop3", f"inet_listener pop3 {{\n    port = {self.ports['pop3']}\n  }}\n  inet_listener pop3s {{\n    port = 0\n  }}")))
+        (d / "dovecot.conf").write_text(f"""protocols = imap pop3 lmtp
+listen = 127.0.0.1
+base_dir = {d}/run
+state_dir = {d}/run
+log_path = {d}/log
+ssl = yes
+ssl_cert = <{d}/cert.pem
+ssl_key = <{d}/key.pem
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+mail_location = {location}
+mail_uid = {uid.pw_uid}
+mail_gid = {uid.pw_gid}
+first_valid_uid = 1
+first_valid_gid = 1
+mail_fsync = optimized
+mail_max_userip_connections = 20000
+imap_hibernate_timeout = 2s
+mdbox_rotate_size = 10M
+maildir_very_dirty_syncs = yes
+passdb {{
+  driver = passwd-file
+  args = {d}/users
+}}
+userdb {{
+  driver = static
+  args = uid={uid.pw_uid} gid={uid.pw_gid} home={d}/mail/%n
+}}
+namespace inbox {{
+  inbox = yes
+}}
+{listeners}
+service imap {{
+  service_count = 1000
+  process_min_avail = 4
+  process_limit = 12000
+  unix_listener imap-master {{
+    user = dovecot
+  }}
+}}
+service imap-hibernate {{
+  client_limit = 12000
+  unix_listener imap-hibernate {{
+    mode = 0666
+  }}
+}}
+service pop3 {{
+  service_count = 1000
+  process_min_avail = 4
+}}
+service auth {{
+  client_limit = 30000
+}}
+service anvil {{
+  client_limit = 30000
+}}
+service lmtp {{
+  process_min_avail = 10
+  unix_listener {d}/lmtp {{
+    mode = 0666
+  }}
+  inet_listener lmtp {{
+    port = {self.ports['lmtp']}
+  }}
+}}
+default_vsz_limit = 1G
+default_process_limit = 12000
+default_client_limit = 30000
+""")
+
+    def roots(self):
+        return [int((self.postfix.directory / "spool/pid/master.pid").read_text()), self.process.pid]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["dovecot", "-F", "-c", self.directory / "dovecot.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_port(self.ports["lmtp"])
+            self.postfix.__enter__()
+        except RuntimeError as e:
+            log = self.log()
+            self.__exit__()
+            raise RuntimeError(f"{e}\n{log[-3000:]}") from None
+        return self
+
+    def log(self):
+        path = self.directory / "log"
+        return (path.read_text(errors="replace") if path.exists() else "") + self.postfix.log()
+
+    def __exit__(self, *_):
+        below = tree(self.process.pid)
+        self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(15)
+        for pid in below:
+            if alive(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+        self.postfix.__exit__()
+        shutil.rmtree(self.postfix.directory, ignore_errors=True)
+
+
+def make(kind, accounts, relay=None, work=None):
+    """kind: postrider, maildir or mdbox."""
+    return Postrider(accounts, relay, work) if kind == "postrider" else PostfixDovecot(accounts, relay, kind, work)

@@ -54,7 +54,8 @@ static void keep(const struct log_field *fields, size_t count, const char *name,
 {
     for (size_t i = 0; i < count; i++)
         if (strcmp(fields[i].name, name) == 0 && fields[i].s.n < room) {
-            memcpy(out, fields[i].s.p, fields[i].s.n);
+            if (fields[i].s.n)
+                memcpy(out, fields[i].s.p, fields[i].s.n);
             out[fields[i].s.n] = '\0';
         }
 }

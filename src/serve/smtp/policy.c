@@ -123,6 +123,14 @@ static bool may_relay(const struct smtp_session *s, const struct smtp_transactio
     return s->authenticated || t->relay_client || t->local_sender;
 }
 
+/* RFC 6409 4.2: a domain of one label is one of ours or a mistake. */
+static bool unqualified(struct str address)
+{
+    size_t at = str_rfind_char(address, '@');
+    struct str domain = str_from(address, at == STR_NPOS ? address.n : at + 1);
+    return !str_starts(domain, STR("[")) && str_find_char(domain, '.') == STR_NPOS;
+}
+
 static enum smtp_say decide(struct smtp_session *s, const struct accept_recipient *r, struct err *e)
 {
     const struct smtp_transaction *t = s->transaction;
@@ -132,6 +140,8 @@ static enum smtp_say decide(struct smtp_session *s, const struct accept_recipien
         return SMTP_SAY_BINARY_NOT_HERE; /* RFC 3030 3: what is taken must arrive with all bits */
     switch (r->route.kind) {
     case DIRECTORY_REMOTE:
+        if (s->profile == SERVE_SUBMISSION && unqualified(r->address))
+            return SMTP_SAY_NOT_QUALIFIED;
         return may_relay(s, t) ? SMTP_SAY_NONE : SMTP_SAY_RELAY_DENIED;
     case DIRECTORY_UNKNOWN:
         return SMTP_SAY_NO_SUCH_MAILBOX;

@@ -53,6 +53,9 @@ static const struct reply replies[SMTP_SAYS] = {
     [SMTP_SAY_UNKNOWN_PARAMETER] = {"555", "5.5.4", "Parameter not known or not offered"},
     [SMTP_SAY_BAD_SENDER_SYNTAX] = {"501", "5.1.7", "Bad sender address"},
     [SMTP_SAY_BAD_RECIPIENT_SYNTAX] = {"501", "5.1.3", "Bad recipient address"},
+    [SMTP_SAY_SENDER_NOT_ASCII] = {"550", "5.6.7", "This sender needs SMTPUTF8"}, /* RFC 6531 3.5 */
+    [SMTP_SAY_RECIPIENT_NOT_ASCII] = {"553", "5.6.7", "This recipient needs SMTPUTF8"},
+    [SMTP_SAY_NOT_QUALIFIED] = {"554", "5.1.2", "Domain is not fully qualified"}, /* RFC 6409 4.2 */
 
     [SMTP_SAY_NO_RECIPIENTS] = {"554", "5.5.1", "No valid recipients"},
     [SMTP_SAY_TOO_MANY_RECIPIENTS] = {"452", "4.5.3", "Too many recipients, send the rest in another transaction"},

@@ -119,6 +119,7 @@ static struct append *begin(struct imap_session *s, struct imap_command *c, stru
         (void)refuse_mailbox(s, &e);
         return NULL;
     }
+    imap_tell_old_name(s, "", info->name, name); /* RFC 9051 6.3.12 */
     a->mailbox = info;
     c->state = a;
     c->release = release;

@@ -48,6 +48,9 @@ enum imap_next imap_cmd_create(struct imap_session *s, struct imap_command *c)
     if (imap_access(s, ACCESS_CREATE, 0, &e) != ST_OK ||
         mailbox_create(s->account, without_separator(name), (enum mailbox_role)roles, &id, &e) != ST_OK)
         return imap_fail(s, &e);
+    struct mailbox_info *info = ARENA_NEW(&s->arena, struct mailbox_info);
+    if (imap_is_rev2(s) && info && mailbox_find_id(s->account, id, &s->arena, info, &e) == ST_OK)
+        imap_tell_old_name(s, "", info->name, without_separator(name));
     char code[40];
     snprintf(code, sizeof code, "MAILBOXID (F%u)", id); /* RFC 8474 4.1 */
     return imap_ok(s, code, "CREATE completed");

@@ -18,6 +18,7 @@ enum imap_next imap_cmd_delete(struct imap_session *s, struct imap_command *c)
     bool own = info->id == s->selected.id;
     if (mailbox_delete(s->account, name, &e) != ST_OK)
         return imap_fail(s, &e);
+    imap_tell_old_name(s, "\\NonExistent", info->name, name);
     if (own) {
         imap_deselect(s);
         imap_put(s, STR("* OK [CLOSED] The selected mailbox was deleted\r\n"));

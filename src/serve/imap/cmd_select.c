@@ -23,15 +23,23 @@ static enum imap_next selected_ok(struct imap_session *s, struct imap_command *c
     return imap_ok(s, s->selected.read_only ? "READ-ONLY" : "READ-WRITE", "%s completed", c->verb->name);
 }
 
+/* NO means that nothing is selected (RFC 9051 6.3.2): a client that took it at its word must not find out by CLOSE. */
+static enum imap_next give_up(struct imap_session *s, const struct err *e)
+{
+    imap_deselect(s);
+    return imap_fail(s, e);
+}
+
 static enum imap_next resume(struct imap_session *s, struct imap_command *c)
 {
     struct resync *r = c->state;
+    struct err e = {0};
     /* VANISHED before any FETCH (RFC 7162 3.2.6) */
     if (imap_put_vanished(s, &r->vanished, &r->vanished_at, true) == IMAP_MORE)
         return IMAP_MORE;
-    if (imap_put_all_flags(s, &r->changed) == IMAP_MORE)
+    if (imap_put_all_flags(s, &r->changed, &e) == IMAP_MORE)
         return IMAP_MORE;
-    return selected_ok(s, c);
+    return e.class == ST_OK ? selected_ok(s, c) : give_up(s, &e);
 }
 
 /* ---- opening ---- */
@@ -93,7 +101,7 @@ static void put_unseen(struct imap_session *s)
         imap_putf(s, "* OK [UNSEEN %u] First unseen message\r\n", imap_sequence_of(s, uidset_min(&unseen)));
 }
 
-static void put_mailbox_facts(struct imap_session *s, const struct mailbox_info *info, struct str name)
+static void put_mailbox_facts(struct imap_session *s, const struct mailbox_info *info, struct str given)
 {
     struct imap_selected *m = &s->selected;
     imap_put_flag_names(s, info);
@@ -106,11 +114,8 @@ static void put_mailbox_facts(struct imap_session *s, const struct mailbox_info 
     imap_putf(s, "* OK [UIDVALIDITY %u] UIDs are valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n", m->uidvalidity, uidnext);
     imap_putf(s, "* OK [HIGHESTMODSEQ %llu] Highest mod-sequence\r\n", (unsigned long long)m->modseq);
     imap_putf(s, "* OK [MAILBOXID (F%u)] Mailbox id\r\n", m->id); /* RFC 8474 4 */
-    if (imap_is_rev2(s)) {                                        /* RFC 9051 6.3.2 */
-        imap_put(s, STR("* LIST () \"/\" "));
-        imap_put_mailbox(s, name);
-        imap_put(s, STR("\r\n"));
-    }
+    if (imap_is_rev2(s))                                          /* RFC 9051 6.3.2 */
+        imap_put_list_name(s, "", info->name, given);
 }
 
 /* ---- QRESYNC ---- */
@@ -160,13 +165,15 @@ static enum imap_next resync(struct imap_session *s, struct imap_command *c, con
 {
     struct err e = {0};
     struct resync *r = ARENA_NEW(&s->arena, struct resync);
-    if (!r)
-        return imap_no(s, "LIMIT", "Out of memory");
+    if (!r) {
+        (void)ERR(&e, ST_LIMIT, "The command is too large", "QRESYNC");
+        return give_up(s, &e);
+    }
     c->state = r;
     c->release = release;
     c->resume = resume;
     if (find_changes(s, p, r, &e) != ST_OK)
-        return imap_fail(s, &e);
+        return give_up(s, &e);
     return resume(s, c);
 }
 

@@ -188,6 +188,11 @@ void imap_put_string(struct imap_session *s, struct str text);  /* quoted, or a 
 void imap_put_nstring(struct imap_session *s, struct str text); /* NIL if p is NULL */
 void imap_put_astring(struct imap_session *s, struct str text);
 void imap_put_mailbox(struct imap_session *s, struct str name); /* UTF-8 or modified UTF-7 as the client wants it */
+/* "* LIST (...) "/" name", and the name that the client used if the mailbox is called otherwise: Unicode is kept in NFC (RFC 9051
+ * 6.3.9.7). `attributes`: "\\NonExistent" or "". */
+void imap_put_list_name(struct imap_session *s, const char *attributes, struct str name, struct str given);
+/* The same for IMAP4rev2 clients, and only if the names differ. */
+void imap_tell_old_name(struct imap_session *s, const char *attributes, struct str name, struct str given);
 /* "* FLAGS (...)" and PERMANENTFLAGS of the selected mailbox. */
 void imap_put_flag_names(struct imap_session *s, const struct mailbox_info *info);
 
@@ -262,8 +267,8 @@ void imap_own_change(struct imap_session *s, const struct uidset *uids, uint64_t
  * IMAP_MORE: call again when there is room. */
 enum imap_next imap_put_vanished(struct imap_session *s, const struct uidset *uids, uint64_t *at, bool earlier);
 /* Writes "* 12 FETCH (UID 40 FLAGS (...) MODSEQ (7))", the unsolicited form, MODSEQ if CONDSTORE is on, for the messages in *left,
- * in order, and takes them out of it. IMAP_MORE as above. */
-enum imap_next imap_put_all_flags(struct imap_session *s, struct uidset *left);
+ * in order, and takes them out of it. IMAP_MORE as above; IMAP_DONE with *e filled: the rest could not be read. */
+enum imap_next imap_put_all_flags(struct imap_session *s, struct uidset *left, struct err *e);
 
 /* Begins to tell; `expunges`: EXPUNGE or VANISHED is allowed now (RFC 9051 7.5.1). Then step until IMAP_DONE. */
 void imap_sync_begin(struct imap_session *s, bool expunges);

@@ -191,6 +191,24 @@ void imap_put_mailbox(struct imap_session *s, struct str name)
     imap_put_astring(s, ok ? buf_str(&utf7) : name);
 }
 
+void imap_put_list_name(struct imap_session *s, const char *attributes, struct str name, struct str given)
+{
+    imap_putf(s, "* LIST (%s) \"/\" ", attributes);
+    imap_put_mailbox(s, name);
+    if (!str_eq(name, given)) {
+        imap_put(s, STR(" (\"OLDNAME\" ("));
+        imap_put_mailbox(s, given);
+        imap_put(s, STR("))"));
+    }
+    imap_put(s, STR("\r\n"));
+}
+
+void imap_tell_old_name(struct imap_session *s, const char *attributes, struct str name, struct str given)
+{
+    if (imap_is_rev2(s) && !str_eq(name, given))
+        imap_put_list_name(s, attributes, name, given);
+}
+
 /* ---- flags ---- */
 
 _Static_assert((int)IMAP_FLAG_SEEN == (int)MESSAGE_SEEN && (int)IMAP_FLAG_ANSWERED == (int)MESSAGE_ANSWERED &&

@@ -182,19 +182,20 @@ static void put_news(void *context, struct line_writer *w, const struct message_
         line_fetch(w, m, true, imap_condstore(w->s));
 }
 
-/* What cannot be read the client learns by asking. */
-static enum imap_next put_flags(struct imap_session *s, struct uidset *left, line_print *print, void *context)
+static enum imap_next put_flags(struct imap_session *s, struct uidset *left, line_print *print, void *context, struct err *e)
 {
     struct line_writer w;
-    struct err e = {0};
     uint64_t count = 0;
     if (uidset_empty(left))
         return IMAP_DONE;
     line_init(&w, s);
-    return line_put_all(&w, left, print, context, &count, &e);
+    return line_put_all(&w, left, print, context, &count, e);
 }
 
-enum imap_next imap_put_all_flags(struct imap_session *s, struct uidset *left) { return put_flags(s, left, put_fetch, NULL); }
+enum imap_next imap_put_all_flags(struct imap_session *s, struct uidset *left, struct err *e)
+{
+    return put_flags(s, left, put_fetch, NULL, e);
+}
 
 /* New keywords belong into FLAGS before a message shows them (RFC 9051 7.3.5). */
 static void tell_keywords(struct imap_session *s)
@@ -208,6 +209,7 @@ static void tell_keywords(struct imap_session *s)
 enum imap_next imap_sync_step(struct imap_session *s)
 {
     struct imap_sync *y = &s->sync;
+    struct err e = {0};
     if (!y->active)
         return IMAP_DONE;
     if (tell_expunged(s) == IMAP_MORE || !imap_room(s))
@@ -216,8 +218,13 @@ enum imap_next imap_sync_step(struct imap_session *s)
         tell_keywords(s);
     y->keywords_told = true;
     tell_exists(s);
-    if (put_flags(s, &y->changed, put_news, y) == IMAP_MORE)
+    if (put_flags(s, &y->changed, put_news, y, &e) == IMAP_MORE)
         return IMAP_MORE;
+    if (e.class != ST_OK) { /* the client does not know it all: from here on again with the next command (RFC 7162 6) */
+        s->news_missed = true;
+        sync_end(s);
+        return IMAP_DONE;
+    }
     struct imap_selected *m = &s->selected;
     m->modseq = y->modseq;
     if (uidset_empty(&m->expunged))

@@ -1,17 +1,16 @@
 /* The rocksdb engine and the disk: kill -9, write errors and the way back, damage, format, lock, backup, room. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/bits.h"
 #include "kv/rocks_blob.h"
 #include "kv/testing.h"
+#include "kv/testing_disk.h"
 #include "rt/clock.h"
 
 /* ---- kill -9: a child commits in a loop and reports what was acknowledged ---- */
@@ -235,27 +234,12 @@ static enum st put_blob(struct kv *kv, struct str bytes, uint64_t expected, stru
     return s;
 }
 
-/* ---- a disk that fails ----
- *
- * This fdatasync is the one that the library finds, too. */
+/* ---- a disk that fails ---- */
 
-static enum { SYNC_WORKS, SYNC_FAILS_LOG, SYNC_FAILS } syncing;
-
-static bool is_log(int fd)
+static bool every_sync(int fd)
 {
-    char link[40], path[200];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path);
-    return n > 0 && str_ends(str_make(path, (size_t)n), STR(".log"));
-}
-
-int fdatasync(int fd)
-{
-    if (syncing == SYNC_FAILS || (syncing == SYNC_FAILS_LOG && is_log(fd))) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(SYS_fdatasync, fd);
+    (void)fd;
+    return true;
 }
 
 static enum st read_version(struct bench *t, uint64_t *version)
@@ -278,10 +262,10 @@ static void test_sync_error(void **state)
     uint64_t seen, version;
     start(&t);
     OK(&e, put(t.kv, STR("first"), STR("kept"), 0, &e));
-    syncing = SYNC_FAILS_LOG;
+    disk_sync_fails = disk_is_log;
     assert_int_equal(put(t.kv, STR("second"), STR("x"), 1, &e), ST_TEMP);
     OK(&e, read_version(&t, &seen));
-    syncing = SYNC_WORKS;
+    disk_sync_fails = NULL;
     assert_int_equal(seen, 2);
     bench_reopen(&t);
     OK(&e, read_version(&t, &version));
@@ -303,7 +287,7 @@ static void test_disk_dead(void **state)
     kv_batch_put(b, STR("first"), STR("kept"));
     OK(&e, kv_commit(t.kv, STR("other"), b, 0, &e));
     OK(&e, kv_commit(t.kv, STR("p"), b, 0, &e));
-    syncing = SYNC_FAILS;
+    disk_sync_fails = every_sync;
     assert_int_equal(kv_commit(t.kv, STR("p"), b, 1, &e), ST_TEMP);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(read_version(&t, &seen), ST_TEMP);
@@ -311,7 +295,7 @@ static void test_disk_dead(void **state)
         OK(&e, kv_get(t.kv, STR("other"), STR("first"), &got, &e));
         atomic_store(&r->next_reopen_ms, 0);
     }
-    syncing = SYNC_WORKS;
+    disk_sync_fails = NULL;
     OK(&e, kv_commit(t.kv, STR("other"), b, 1, &e)); /* reopens */
     OK(&e, read_version(&t, &seen));
     bench_reopen(&t);

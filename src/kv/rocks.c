@@ -429,7 +429,8 @@ static bool gate_opened(struct rocks *r)
 
 enum st rocks_enter(struct rocks *r, enum rocks_intent intent, struct err *e)
 {
-    /* Of this thread. By default RocksDB counts every comparison of keys in a thread-local structure, for a profile nobody reads. */
+    /* Of this thread. By default RocksDB counts every comparison of keys in a thread-local structure, for a profile nobody reads.
+     */
     rocksdb_set_perf_level(rocksdb_disable);
     if (must_reopen(r, intent) && pthread_mutex_trylock(&r->reopen_lock) == 0) {
         reopen_locked(r, intent);
@@ -488,12 +489,15 @@ enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, str
 
 enum st rocks_write_partition(struct rocks *r, rocksdb_writebatch_t *batch, struct str partition, struct err *e)
 {
-    /* Once broken, RocksDB refuses before it writes anything: only what was under way when it broke is in doubt. */
+    /* Once broken, RocksDB refuses before it writes anything: only what was under way when it broke is in doubt. That is said
+     * before the write, because readers look as soon as `broken` is set; whoever writes has the stripe for himself. */
     atomic_bool *doubtful = &r->doubtful[partition_stripe(partition)];
-    bool broken = atomic_load(&r->broken);
+    if (atomic_load(&r->broken))
+        return rocks_write(r, batch, true, e);
+    atomic_store(doubtful, true);
     enum st s = rocks_write(r, batch, true, e);
-    if (s != ST_OK && !broken && atomic_load(&r->broken))
-        atomic_store(doubtful, true);
+    if (s == ST_OK || !atomic_load(&r->broken))
+        atomic_store(doubtful, false);
     return s;
 }
 

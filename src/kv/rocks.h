@@ -53,9 +53,9 @@ struct rocks {
     pthread_mutex_t reopen_lock;      /* one thread reopens */
     _Atomic int64_t failing_since_ms; /* first write error since the last success; 0: none. Monotonic clock */
     _Atomic int64_t next_reopen_ms;
-    atomic_bool broken; /* since a write failed for another reason than a full disk */
-    atomic_bool doubtful[ROCKS_PARTITION_STRIPES];
-    int64_t reopen_after_ms; /* how long RocksDB is given to resume by itself */
+    atomic_bool broken;                            /* since a write failed for another reason than a full disk */
+    atomic_bool doubtful[ROCKS_PARTITION_STRIPES]; /* counts only while broken: set during every write */
+    int64_t reopen_after_ms;                       /* how long RocksDB is given to resume by itself */
     _Atomic int64_t next_disk_check_ms;
     _Atomic uint64_t disk_free, written_since_check; /* bytes; disk_free is one more, and 0 while it is not known */
 

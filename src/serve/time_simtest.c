@@ -42,6 +42,7 @@ static void scene_open(struct scene *s, enum serve_profile profile, const char *
     s->began_ms = clock_mono_ms();
     pump_init(&s->pump,
               profile == SERVE_POP3   ? pop3_session_make(&s->world.context, &s->peer)
+              : profile == SERVE_HTTP ? http_session_make(&s->world.context, &s->peer)
               : profile == SERVE_IMAP ? imap_session_make(&s->world.context, &s->peer)
                                       : smtp_session_make(&s->world.context, &s->peer),
               SESSION_OUTPUT_MAX);
@@ -181,6 +182,24 @@ static void test_before_the_login(void **state)
     }
 }
 
+/* A request has its time as a whole; the next one has it anew. */
+static void test_http(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_open(&s, SERVE_HTTP, "");
+    assert_in_range(trickle(&s, "\r\n", 5 * SECOND, 48 * HOUR), 29 * SECOND, 31 * SECOND);
+    scene_close(&s);
+    scene_open(&s, SERVE_HTTP, "");
+    send(&s, "GET /health HTTP/1.1\r\nX-Slow: ");
+    assert_in_range(trickle(&s, "x", 5 * SECOND, 48 * HOUR), 29 * SECOND, 31 * SECOND);
+    scene_close(&s);
+    scene_open(&s, SERVE_HTTP, "");
+    trickle(&s, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 20 * SECOND, 10 * MINUTE);
+    assert_false(pump_closed(&s.pump));
+    scene_close(&s);
+}
+
 /* Who logged in has the time that the RFCs give. */
 static void test_after_the_login(void **state)
 {
@@ -208,9 +227,13 @@ static int quiet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_command_byte_by_byte), cmocka_unit_test(test_commands_without_end),
-        cmocka_unit_test(test_data_byte_by_byte),      cmocka_unit_test(test_a_slow_line),
-        cmocka_unit_test(test_time_is_not_hoarded),    cmocka_unit_test(test_before_the_login),
+        cmocka_unit_test(test_a_command_byte_by_byte),
+        cmocka_unit_test(test_commands_without_end),
+        cmocka_unit_test(test_data_byte_by_byte),
+        cmocka_unit_test(test_a_slow_line),
+        cmocka_unit_test(test_time_is_not_hoarded),
+        cmocka_unit_test(test_before_the_login),
+        cmocka_unit_test(test_http),
         cmocka_unit_test(test_after_the_login),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);

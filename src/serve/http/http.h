@@ -1,6 +1,7 @@
 /* A small HTTP/1.1 server (RFC 9110, 9112) for what runs on the local port: GET and HEAD of /metrics (Prometheus text) and /health.
  * Anything else is answered 404, 405 or 400. Requests are framed by http-parser; bodies are refused. Keep-alive and pipelining
- * work. Limits: HTTP_HEAD_MAX bytes of a request, HTTP_REQUESTS_MAX requests of a connection. The factory is in serve/services.h.
+ * work. Limits: HTTP_HEAD_MAX bytes of a request, HTTP_TIMEOUT_MS from the answer before it to its end, HTTP_REQUESTS_MAX
+ * requests of a connection. The factory is in serve/services.h.
  */
 #ifndef SERVE_HTTP_HTTP_H
 #define SERVE_HTTP_HTTP_H

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "rt/clock.h"
 #include "rt/log.h"
 #include "serve/http/http.h"
 
@@ -13,6 +14,7 @@ struct http_session {
     size_t path_n;
     bool path_long;
     size_t head_n;     /* bytes of the request so far */
+    int64_t due_ms;    /* when it must be complete; monotonic */
     unsigned requests; /* answered */
     bool complete;     /* a request is there and waits for its answer */
     bool body;         /* it has a body */
@@ -162,22 +164,11 @@ static bool drain(struct http_session *s, struct session_io *io)
     return true;
 }
 
-static enum session_outcome http_step(struct session *base, struct session_io *io)
+/* A request has this long as a whole: a byte before each timeout must not hold a connection. */
+static void request_expect(struct http_session *s) { s->due_ms = clock_mono_ms() + HTTP_TIMEOUT_MS; }
+
+static enum session_outcome serve(struct http_session *s, struct session_io *io)
 {
-    struct http_session *s = (struct http_session *)base;
-    io->timeout_ms = HTTP_TIMEOUT_MS;
-    switch (io->event) {
-    case SESSION_EV_TIMEOUT:
-    case SESSION_EV_STOPPING:
-        return SESSION_CLOSE;
-    case SESSION_EV_START:
-    case SESSION_EV_INPUT:
-    case SESSION_EV_OUTPUT:
-    case SESSION_EV_WAKE:
-    case SESSION_EV_TLS:
-    case SESSION_EV_EOF:
-        break;
-    }
     while (drain(s, io)) {
         if (s->closing || io->used == io->in.n)
             return s->closing || io->event == SESSION_EV_EOF ? SESSION_CLOSE : SESSION_INPUT;
@@ -186,9 +177,36 @@ static enum session_outcome http_step(struct session *base, struct session_io *i
             s->complete = false;
             s->head_n = 0;
             answer(s, &s->answer);
+            request_expect(s);
         }
     }
     return SESSION_OUTPUT;
+}
+
+static enum session_outcome http_step(struct session *base, struct session_io *io)
+{
+    struct http_session *s = (struct http_session *)base;
+    switch (io->event) {
+    case SESSION_EV_TIMEOUT:
+    case SESSION_EV_STOPPING:
+        return SESSION_CLOSE;
+    case SESSION_EV_INPUT:
+        if (clock_mono_ms() >= s->due_ms)
+            return SESSION_CLOSE;
+        break;
+    case SESSION_EV_OUTPUT: /* how long the peer may take to read is the owner's */
+    case SESSION_EV_START:
+    case SESSION_EV_TLS:
+        request_expect(s);
+        break;
+    case SESSION_EV_WAKE:
+    case SESSION_EV_EOF:
+        break;
+    }
+    enum session_outcome outcome = serve(s, io);
+    int64_t left = s->due_ms - clock_mono_ms();
+    io->timeout_ms = left > 0 ? (unsigned)left : 1;
+    return outcome;
 }
 
 static void http_free(struct session *base)

@@ -30,7 +30,7 @@ enum smtp_next smtp_cmd_bdat(struct smtp_session *s, struct str arg)
     if (smtp_bdat_parse(arg, &chunk.left, &chunk.last, &e) != ST_OK) {
         /* how much data follows is not known, and to read it as commands would be to obey a message */
         smtp_sayf(s, SMTP_SAY_BAD_PARAMETER, "%s", e.text);
-        smtp_say(s, SMTP_SAY_TOO_MANY_ERRORS); /* RFC 5321 3.8: a server that closes says so */
+        smtp_sayf(s, SMTP_SAY_TOO_MANY_ERRORS, "What follows could be commands or data, closing"); /* RFC 5321 3.8 */
         return SMTP_NEXT_CLOSE;
     }
     chunk.verdict = (int)verdict(s);

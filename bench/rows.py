@@ -338,7 +338,7 @@ def idle_memory(server):
     return (after - before) / 1000 / 1024
 
 
-LARGE = int(os.environ.get("LARGE", "100000"))
+LARGE = 100000  # messages of the large mailbox
 
 # name, unit, what is better, goal (ratio), function
 ROWS = [

@@ -13,22 +13,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "test"))
 from peers import Postfix, free_port, wait_port  # noqa: E402
-from postrider import Demo, alive  # noqa: E402
+from postrider import Demo, alive, descendants, memory  # noqa: E402
 
 DOMAIN, PASSWORD = "xyz.com", "vegetables"
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def tree(pid):
-    """pid and all below it."""
-    found, todo = [], [pid]
-    while todo:
-        one = todo.pop()
-        found.append(one)
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{one}/task"):
-                todo += [int(p) for p in pathlib.Path(f"/proc/{one}/task/{task}/children").read_text().split()]
-    return found
 
 
 class Server:
@@ -56,16 +44,10 @@ class Server:
 
     def memory(self):
         """Proportional set size of all processes, in bytes."""
-        total = 0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
-                        total += int(line.split()[1]) * 1024
-        return total
+        return memory(self.pids())
 
     def pids(self):
-        return [pid for root in self.roots() for pid in tree(root)]
+        return [pid for root in self.roots() for pid in descendants(root)]
 
 
 class Postrider(Server):
@@ -214,7 +196,7 @@ default_client_limit = 30000
         return (path.read_text(errors="replace") if path.exists() else "") + self.postfix.log()
 
     def __exit__(self, *_):
-        below = tree(self.process.pid)
+        below = descendants(self.process.pid)
         self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(15)

@@ -47,6 +47,29 @@ def alive(pid):
         return False
 
 
+def descendants(pid):
+    """pid and all below it."""
+    found, ahead = [], [pid]
+    while ahead:
+        one = ahead.pop()
+        found.append(one)
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{one}/task"):
+                ahead += [int(p) for p in pathlib.Path(f"/proc/{one}/task/{task}/children").read_text().split()]
+    return found
+
+
+def memory(pids):
+    """Proportional set size of the processes, in bytes."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
 class Demo:
     """`postrider demo` as a child process. Use as a context manager, or start() and stop()."""
 
@@ -79,14 +102,7 @@ class Demo:
 
     def pids(self):
         """The process that we started and all below it."""
-        found, todo = [], [self.process.pid]
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
-            with contextlib.suppress(OSError):
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    todo += [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
-        return found
+        return descendants(self.process.pid)
 
     def kill(self):
         """kill -9 of everything at once."""

@@ -3,7 +3,6 @@ the server stays where it was."""
 import contextlib
 import imaplib
 import os
-import pathlib
 import resource
 import socket
 import threading
@@ -11,20 +10,9 @@ import time
 import unittest
 import uuid
 
-from postrider import CAROLYN, ELINOR, PASSWORD, DemoTest
+from postrider import CAROLYN, ELINOR, PASSWORD, DemoTest, memory
 
 MEGABYTE = 1 << 20
-
-
-def memory(pids):
-    """Proportional set size of the processes, in bytes."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
-    return total
 
 
 class Hostile(DemoTest):

@@ -1,12 +1,15 @@
 #include "store/change.h"
 
+#include "rt/clock.h"
+#include "rt/random.h"
 #include "rt/waiting.h"
 #include "store/tx.h"
 
 enum {
     CHANGES_MAX = 256,           /* combined into one commit */
     COMMIT_BYTES_MAX = 24 << 20, /* from here on no further change is added */
-    ATTEMPTS = 50,
+    PATIENCE_MS = 20000,         /* with other nodes that change the same account */
+    BACK_OFF_BITS = 4,           /* of milliseconds */
 };
 
 struct change {
@@ -115,42 +118,51 @@ static bool outrun(struct account *a, const struct change *list, const struct ch
     return damaged && kv_version(account_kv(a), a->partition, &version, NULL) == ST_OK && version != a->head.rec.modseq;
 }
 
-/* One commit for as many changes of the list as fit. Returns the rest. */
+/* Where two nodes change an account at once, the one that has to read the head again may lose as long as the other has changes: so
+ * it is time that ends this, not a number of attempts. False: enough. */
+static bool back_off(unsigned attempt, int64_t deadline_ms)
+{
+    if (attempt > 1)
+        clock_sleep_ms(1 + (unsigned)random_below(1U << (attempt < BACK_OFF_BITS ? attempt : BACK_OFF_BITS)));
+    return clock_mono_ms() < deadline_ms;
+}
+
+/* One commit for as many changes of the list as fit; `rest` is what did not. ST_CONFLICT: another node was first. */
+static enum st attempt(struct account *a, struct change *list, struct change **rest, struct tx_touched *touched, struct err *e)
+{
+    struct tx tx;
+    enum st s = ST_OK;
+    *rest = NULL;
+    if (a->stale) { /* another node changed we do not know what */
+        TRY(reload(a, e));
+        *touched = (struct tx_touched){.count = SIZE_MAX, .modseq = a->head.rec.modseq};
+    }
+    TRY(tx_begin(&tx, a, e));
+    *rest = apply_all(&tx, list);
+    if (outrun(a, list, *rest)) {
+        a->stale = true;
+        s = ST_CONFLICT;
+    } else if (tx.dirty) {
+        s = commit_and_publish(a, &tx, touched, e);
+    }
+    tx_end(&tx);
+    return s;
+}
+
+/* Returns the changes that are still to be made. */
 static struct change *run_changes(struct account *a, struct change *list, struct tx_touched *touched)
 {
     struct err err = {0};
-    enum st s = ST_OK;
-    for (int i = 0; i < ATTEMPTS; i++) {
-        struct tx tx;
-        if (a->stale) { /* another node changed we do not know what */
-            s = reload(a, &err);
-            *touched = (struct tx_touched){.count = SIZE_MAX, .modseq = a->head.rec.modseq};
-        }
-        if (s == ST_OK)
-            s = tx_begin(&tx, a, &err);
-        if (s != ST_OK) {
-            fail_all(list, NULL, s, &err);
-            return NULL;
-        }
-        struct change *rest = apply_all(&tx, list);
-        if (outrun(a, list, rest)) {
-            a->stale = true;
-            s = ST_CONFLICT;
-        } else if (tx.dirty) {
-            s = commit_and_publish(a, &tx, touched, &err);
-        }
-        tx_end(&tx);
-        if (s == ST_CONFLICT) {
-            s = ST_OK;
-            continue;
-        }
-        if (s != ST_OK)
-            fail_all(list, rest, s, &err);
-        return rest;
-    }
-    s = ERR(&err, ST_TEMP, "The mailbox is changing too fast", "account %s: conflicts without end", a->name);
-    fail_all(list, NULL, s, &err);
-    return NULL;
+    struct change *rest;
+    int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
+    enum st s = attempt(a, list, &rest, touched, &err);
+    for (unsigned i = 1; s == ST_CONFLICT && back_off(i, deadline_ms); i++)
+        s = attempt(a, list, &rest, touched, &err);
+    if (s == ST_CONFLICT)
+        s = ERR(&err, ST_TEMP, "The mailbox is changing too fast", "account %s: conflicts without end", a->name);
+    if (s != ST_OK)
+        fail_all(list, rest, s, &err);
+    return rest;
 }
 
 /* Under the lock: everything up to `end` has its result. */

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/rd.h"
+#include "rt/clock.h"
 #include "store/account.h"
 #include "store/journal.h"
 
@@ -342,12 +343,10 @@ enum st head_load_account(struct kv *kv, struct str partition, uint64_t version,
     return out->modseq == version ? ST_OK : record_corrupt("the newest journal entry is of another commit", e);
 }
 
-static enum st load_once(struct kv *kv, struct str partition, struct head *h, struct err *e)
+static enum st load_once(struct kv *kv, struct str partition, uint64_t version, struct head *h, struct err *e)
 {
     struct loading l = {.head = h, .e = e};
     struct key from = key_type(KEY_HEAD_BEGIN), to = key_type(KEY_HEAD_END);
-    uint64_t version;
-    TRY(kv_version(kv, partition, &version, e));
     TRY(head_load_account(kv, partition, version, &h->rec, e));
     TRY(kv_scan(kv, partition, key_str(&from), key_str(&to), visit_record, &l, e));
     TRY(l.st);
@@ -359,21 +358,23 @@ static enum st load_once(struct kv *kv, struct str partition, struct head *h, st
     return ST_OK;
 }
 
-/* A scan may straddle a commit of another node; the version tells. */
+/* A scan may straddle a commit of another node; then the version is another one afterwards, and what looked damaged need not be. */
 enum st head_load(struct kv *kv, struct str partition, struct head *out, struct err *e)
 {
-    enum { ATTEMPTS = 20, DAMAGED = 3 }; /* damage that stays is not a matter of timing */
-    for (int i = 0; i < ATTEMPTS; i++) {
+    enum { PATIENCE_MS = 20000 };
+    int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
+    do {
+        uint64_t before, after = 0;
         *out = (struct head){0};
-        enum st s = load_once(kv, partition, out, e);
-        uint64_t version = 0;
-        if (s == ST_OK)
-            s = kv_version(kv, partition, &version, e);
-        if (s == ST_OK && version == out->rec.modseq)
+        TRY(kv_version(kv, partition, &before, e));
+        enum st s = load_once(kv, partition, before, out, e);
+        enum st again = kv_version(kv, partition, &after, e);
+        if (again == ST_OK && s == ST_OK && after == before)
             return ST_OK;
         head_release(out);
-        if (s != ST_OK && (s != ST_CORRUPT || i == DAMAGED))
-            return s;
-    }
+        if (again != ST_OK || (s != ST_OK && (s != ST_CORRUPT || after == before)))
+            return again != ST_OK ? again : s;
+        clock_sleep_ms(1);
+    } while (clock_mono_ms() < deadline_ms);
     return ERR(e, ST_TEMP, "The mailbox is changing too fast", "partition %.*s: head and version differ", STR_FMT(partition));
 }

@@ -75,6 +75,16 @@ static bool take_output(int fd, struct buf *output, bool *cut_off)
     return n > 0;
 }
 
+/* What the program wrote lies in the pipe when its answer comes, perhaps since after poll(2) looked. A pipe holds 64 KB: more is of
+ * its children, who are not waited for. */
+static void take_rest(int fd, struct buf *output, bool *cut_off)
+{
+    enum { READS_MAX = 8 };
+    for (int i = 0; i < READS_MAX; i++)
+        if (!take_output(fd, output, cut_off))
+            return;
+}
+
 /* Until the answer has come; whoever holds the output open longer (children of the program) is not waited for. */
 static enum st follow(int out_fd, int reply_fd, struct buf *output, bool *cut_off, struct helper_answer *answer, struct err *e)
 {
@@ -82,11 +92,12 @@ static enum st follow(int out_fd, int reply_fd, struct buf *output, bool *cut_of
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             return ERR(e, ST_TEMP, "the program was lost", "poll: %s", strerror(errno));
+        if (fds[1].revents)
+            break;
         if ((fds[0].revents & (POLLIN | POLLHUP)) && !take_output(out_fd, output, cut_off))
             fds[0].fd = -1;
-        else if (fds[1].revents && !(fds[0].revents & POLLIN))
-            break;
     }
+    take_rest(out_fd, output, cut_off);
     if (read(reply_fd, answer, sizeof *answer) != (ssize_t)sizeof *answer)
         return ERR(e, ST_TEMP, "the program was lost", "the supervisor gave no answer");
     return ST_OK;

@@ -390,9 +390,10 @@ static bool prepare(struct load *l)
         setvbuf(l->acked, NULL, _IOLBF, 0);
     if (l->epoll < 0 || !l->latency_us || !l->body || (l->o.acked && !l->acked))
         return false;
+    random_bytes(l->body, BODY_MAX);
     for (size_t i = 0; i < BODY_MAX; i++) {
         size_t column = i % (LINE_BYTES + 2);
-        l->body[i] = column == LINE_BYTES ? '\r' : column > LINE_BYTES ? '\n' : (char)('A' + random_below(26));
+        l->body[i] = column == LINE_BYTES ? '\r' : column > LINE_BYTES ? '\n' : (char)('A' + (unsigned char)l->body[i] % 26);
     }
     FILE *body = l->o.body ? fopen(l->o.body, "we") : NULL;
     bool written = body && fwrite(l->body, 1, BODY_MAX, body) == BODY_MAX;

@@ -2,7 +2,6 @@
 which way is better, and the goal as a ratio to the better peer."""
 import contextlib
 import json
-import multiprocessing
 import os
 import pathlib
 import random
@@ -140,6 +139,19 @@ def message(number, size=2000):
             f"--b\r\nContent-Type: text/html\r\n\r\n<p>{'Words of a text that somebody wrote. ' * (size // 76)}</p>\r\n--b--\r\n").encode()
 
 
+def mail_load(server, *lines, service="imap", setup=(), clients=1, count=1, pipeline=1, options=()):
+    """test/tool/mail_load says the lines; returns what it measured."""
+    command = [BUILD / "mail_load", "--port", str(server.ports[service]), "--clients", str(clients), "--count", str(count), "--pipeline", str(pipeline),
+               "--password", PASSWORD, "--user", f"user%u@{DOMAIN}", *options]
+    for name, texts in (("--setup", setup), ("--line", lines)):
+        for text in texts:
+            command += [name, text]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise Wrong(done.stderr)
+    return json.loads(done.stdout)
+
+
 def filled(server, mailbox, count, size):
     """A connection with `mailbox` of user1, filled up to `count` messages."""
     client = imap(server)
@@ -153,15 +165,30 @@ def filled(server, mailbox, count, size):
     return client
 
 
-def fetch(server, items, mailbox="Big", count=10000, size=2000, needle=b" FETCH ("):
-    client = filled(server, mailbox, count, size)
-    client.command(f"EXAMINE {mailbox}")
+def fetch(server, items, mailbox="Big", count=10000, size=2000, times=3):
+    filled(server, mailbox, count, size).close()
     server.cpu_begin()
-    took, answer = client.timed(f"FETCH 1:* {items}")
+    said = mail_load(server, f"FETCH 1:* {items}", setup=[f"EXAMINE {mailbox}"], count=times)
+    server.cpu_end()
+    if said["untagged"] < count * times:
+        raise Wrong(f"{items}: {said['untagged']} answers for {count} messages")
+    return count / said["p50_us"] * 1e6
+
+
+def bodies(server):
+    """All messages whole; afterwards they are compared byte by byte."""
+    figure = fetch(server, "BODY.PEEK[]")
+    client = filled(server, "Big", 10000, 2000)
+    client.command("EXAMINE Big")
+    for first in range(0, 10000, 500):
+        answer = client.command(f"FETCH {first + 1}:{first + 500} BODY.PEEK[]")
+        for number in range(first, first + 500):
+            text = message(number, 2000)
+            at = answer.find(b"\r\n", answer.find(b"* %d FETCH " % (number + 1))) + 2
+            if answer[at:at + len(text)] != text:
+                raise Wrong(f"message {number + 1} is damaged")
     client.close()
-    if answer.count(b"\r\n* ") + answer.startswith(b"* ") < count:
-        raise Wrong(f"{items}: {answer.count(needle)} answers for {count} messages")
-    return count / took
+    return figure
 
 
 def first_envelopes(server):
@@ -169,16 +196,13 @@ def first_envelopes(server):
     name = f"Fresh{random.getrandbits(24):x}"
     client = filled(server, name, 3000, 2000)
     client.close()
-    return fetch(server, "(ENVELOPE BODYSTRUCTURE)", name, 3000)
+    return fetch(server, "(ENVELOPE BODYSTRUCTURE)", name, 3000, times=1)
 
 
 def single(server):
     """Milliseconds of a random single message, the median."""
-    client = filled(server, "Big", 10000, 2000)
-    client.command("EXAMINE Big")
-    times = sorted(client.timed(f"FETCH {random.randint(1, 10000)} BODY.PEEK[]")[0] for _ in range(500))
-    client.close()
-    return times[250] * 1000
+    filled(server, "Big", 10000, 2000).close()
+    return mail_load(server, "FETCH %r BODY.PEEK[]", setup=["EXAMINE Big"], count=2000, options=["--range", "10000"])["p50_us"] / 1000
 
 
 def select(server, change):
@@ -198,26 +222,15 @@ def select(server, change):
 
 
 def store_all(server):
-    """Milliseconds to set and clear a flag of 10,000 messages."""
-    client = filled(server, "Big", 10000, 2000)
-    client.command("SELECT Big")
-    times = []
-    for _ in range(3):
-        times.append(client.timed("STORE 1:10000 +FLAGS.SILENT (\\Flagged)")[0])
-        times.append(client.timed("STORE 1:10000 -FLAGS.SILENT (\\Flagged)")[0])
-    client.close()
-    return sorted(times)[3] * 1000
+    """Milliseconds to set and clear a flag of 10,000 messages, the median."""
+    filled(server, "Big", 10000, 2000).close()
+    return mail_load(server, "STORE 1:10000 +FLAGS.SILENT (\\Flagged)", "STORE 1:10000 -FLAGS.SILENT (\\Flagged)", setup=["SELECT Big"], count=10)["p50_us"] / 1000
 
 
 def store_random(server):
-    client = filled(server, "Big", 10000, 2000)
-    client.command("SELECT Big")
-    began = time.monotonic()
-    for i in range(1000):
-        client.command(f"STORE {random.randint(1, 10000)} {'+' if i % 2 else '-'}FLAGS.SILENT (\\Answered)")
-    took = time.monotonic() - began
-    client.close()
-    return 1000 / took
+    filled(server, "Big", 10000, 2000).close()
+    return mail_load(server, "STORE %r +FLAGS.SILENT (\\Answered)", "STORE %r -FLAGS.SILENT (\\Answered)", setup=["SELECT Big"], count=1000,
+                     options=["--range", "10000"])["per_second"]
 
 
 def copy_move_expunge(server, what):
@@ -254,73 +267,37 @@ def search(server, criteria):
 
 # ---- many at once ----
 
-def together(function, arguments):
-    """Runs function(argument) in a process each; returns the results and the time of all."""
-    began = time.monotonic()
-    with multiprocessing.Pool(len(arguments)) as pool:
-        results = pool.map(function, arguments, 1)
-    return results, time.monotonic() - began
-
-
-def append_one(argument):
-    port, number, count = argument
-    client = Imap(port, user(number), PASSWORD)
-    text = message(number, 8000)
-    began = time.monotonic()
-    for _ in range(count):
-        client.append("Drafts", text)
-    ended = time.monotonic()
-    client.close()
-    return began, ended
-
-
 def append(server, clients):
     for i in range(clients):
         c = imap(server, i + 1)
         with contextlib.suppress(RuntimeError):
             c.command("CREATE Drafts")
         c.close()
-    count = 2000 // clients
-    results, _ = together(append_one, [(server.ports["imap"], i + 1, count) for i in range(clients)])
-    return clients * count / (max(r[1] for r in results) - min(r[0] for r in results))
-
-
-def drain_one(argument):
-    port, number = argument
-    client = Pop3(port, user(number), PASSWORD)
-    began = time.monotonic()
-    count, total = client.drain()
-    ended = time.monotonic()
-    client.close()
-    return began, ended, count, total
+    with tempfile.NamedTemporaryFile() as text:
+        text.write(message(1, 8000))
+        text.flush()
+        return mail_load(server, "APPEND Drafts {}", clients=clients, count=2000 // clients, options=["--literal", text.name])["per_second"]
 
 
 def pop3(server):
+    """All messages of ten mailboxes at once; afterwards one mailbox is compared byte by byte."""
     for i in range(10):
         client = imap(server, i + 1)
         while (have := exists(client)) < 500:
             client.append_many("INBOX", [message(have + n, 16000) for n in range(50)])
         client.close()
-    results, _ = together(drain_one, [(server.ports["pop3"], i + 1) for i in range(10)])
-    return sum(r[2] for r in results) / (max(r[1] for r in results) - min(r[0] for r in results))
+    figure = mail_load(server, "RETR %n", service="pop3", clients=10, count=500, pipeline=50, options=["--pop3"])["per_second"]
+    client = Pop3(server.ports["pop3"], user(1), PASSWORD)
+    held = client.drain()
+    client.close()
+    for number in range(500):
+        if held.count(message(number, 16000)) != 1:
+            raise Wrong(f"message {number + 1} is damaged")
+    return figure
 
 
-def login_one(argument):
-    port, number, count = argument
-    began = time.monotonic()
-    for _ in range(count):
-        client = Imap(port, user(number), PASSWORD)
-        client.command("SELECT INBOX")
-        client.command("LOGOUT")
-        client.close()
-    return began, time.monotonic()
-
-
-def login(server):
-    clients, count = 4, 250
-    imap(server).close()
-    results, _ = together(login_one, [(server.ports["imap"], i + 1, count) for i in range(clients)])
-    return clients * count / (max(r[1] for r in results) - min(r[0] for r in results))
+def login(server, service="imap"):
+    return mail_load(server, "SELECT INBOX", clients=4, count=250, service=service, options=["--again", *(["--tls"] if service == "imaps" else [])])["per_second"]
 
 
 def idle_memory(server):
@@ -355,7 +332,7 @@ ROWS = [
     ("FETCH ENVELOPE BODYSTRUCTURE, first time", "msg/s", "more", 10, first_envelopes),
     ("FETCH ENVELOPE BODYSTRUCTURE, again", "msg/s", "more", 3, lambda s: fetch(s, "(ENVELOPE BODYSTRUCTURE)")),
     ("FETCH of four header fields", "msg/s", "more", 1.5, lambda s: fetch(s, FIELDS)),
-    ("FETCH 1:* BODY.PEEK[]", "msg/s", "more", 2, lambda s: fetch(s, "BODY.PEEK[]")),
+    ("FETCH 1:* BODY.PEEK[]", "msg/s", "more", 2, bodies),
     ("FETCH of a random single message, p50", "ms", "less", 2, single),
     ("SELECT of the large mailbox, unchanged", "ms", "less", 1, lambda s: select(s, False)),
     ("SELECT of the large mailbox, after an APPEND", "ms", "less", 5, lambda s: select(s, True)),
@@ -367,5 +344,6 @@ ROWS = [
     ("SEARCH UNSEEN in the large mailbox", "ms", "less", 10, lambda s: search(s, "UNSEEN")),
     ("SEARCH SINCE in the large mailbox", "ms", "less", 50, lambda s: search(s, "SINCE 1-Feb-2026")),
     ("login + SELECT + logout", "1/s", "more", 5, login),
+    ("login + SELECT + logout, TLS", "1/s", "more", 2, lambda s: login(s, "imaps")),
     ("memory of an idle IMAP connection", "KB", "less", None, idle_memory),
 ]

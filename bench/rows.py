@@ -67,7 +67,8 @@ class Boxes:
                 if number in seen:
                     raise Wrong(f"message {number} came twice")
                 seen.add(number)
-                if message[start:] != rebuilt(run, number, int(found.group(3)), body):
+                sender = re.search(rb"From: Load <([^>]*)>", message).group(1).decode()
+                if message[start:] != rebuilt(run, number, int(found.group(3)), body, sender):
                     raise Wrong(f"message {number} is damaged")
         if len(seen) != count:
             raise Wrong(f"{count - len(seen)} of {count} messages are lost")
@@ -77,9 +78,9 @@ class Boxes:
             client.close()
 
 
-def rebuilt(run, number, size, body):
+def rebuilt(run, number, size, body, sender):
     """What smtp_load sent as this message."""
-    head = (f"Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <load@abcd.com>\r\nTo: {user(number % ACCOUNTS + 1)}\r\nSubject: load {run} {number}\r\n"
+    head = (f"Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <{sender}>\r\nTo: {user(number % ACCOUNTS + 1)}\r\nSubject: load {run} {number}\r\n"
             f"Message-ID: <{run}.{number}@load.test>\r\nX-Load-Id: {run}-{number}\r\nX-Load-Size: {size}\r\n"
             "MIME-Version: 1.0\r\nX-Mailer: smtp_load\r\nReply-To: nobody@load.test\r\nList-Id: <load.test>\r\n"
             "References: <one@load.test> <two@load.test>\r\nIn-Reply-To: <two@load.test>\r\n"
@@ -92,13 +93,15 @@ def rebuilt(run, number, size, body):
 def load(server, service, mode, clients, messages):
     """smtp_load until the last message is visible in its mailbox; then all are compared. Messages a second."""
     boxes = Boxes(server)
+    submits = service == "submissions"
+    sender = user("%u") if submits else "load@abcd.com"
     run = f"r{random.getrandbits(32):08x}"
     before = boxes.total()
     with tempfile.NamedTemporaryFile() as body:
         began = time.monotonic()
         done = subprocess.run([BUILD / "smtp_load", "--port", str(server.ports[service]), "--clients", str(clients), "--messages", str(messages), "--mode", mode,
-                               "--to", f"user%u@{DOMAIN}", "--spread", str(ACCOUNTS), "--run", run, "--body", body.name,
-                               *(["--lmtp"] if service == "lmtp" else [])], capture_output=True, text=True, timeout=300)
+                               "--to", f"user%u@{DOMAIN}", "--spread", str(ACCOUNTS), "--run", run, "--body", body.name, "--from", sender,
+                               *(["--lmtp"] if service == "lmtp" else []), *(["--tls", "--login", sender, "--password", PASSWORD] if submits else [])], capture_output=True, text=True, timeout=300)
         said = json.loads(done.stdout)
         if said["acknowledged"] != messages:
             raise Wrong(f"not all were taken: {done.stdout}")
@@ -324,6 +327,8 @@ ROWS = [
     ("SMTP in, one client, serial, visible", "msg/s", "more", 4, lambda s: load(s, "smtp", "kept", 1, 500)),
     ("LMTP, 10 clients", "msg/s", "more", 6, lambda s: load(s, "lmtp", "pipelined", 10, 2000)),
     ("LMTP, 1 client", "msg/s", "more", 4, lambda s: load(s, "lmtp", "pipelined", 1, 1000)),
+    ("submission with TLS and AUTH, a connection each", "msg/s", "more", 4, lambda s: load(s, "submissions", "connect", 20, 1000)),
+    ("submission with TLS and AUTH, connections kept", "msg/s", "more", 7, lambda s: load(s, "submissions", "kept", 20, 2000)),
     ("relay to a sink, 10 domains, arrived", "msg/s", "more", 8, relay),
     ("POP3 drain, 10 clients", "msg/s", "more", 3, pop3),
     ("IMAP APPEND, 10 clients", "msg/s", "more", 3, lambda s: append(s, 10)),

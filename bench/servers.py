@@ -55,7 +55,7 @@ class Postrider(Server):
         self.name, self.relay_port = "postrider", relay
         options = ["--domain", DOMAIN, "--accounts", str(accounts), "--password", PASSWORD]
         self.demo = Demo(*options, *(["--relay", f"127.0.0.1:{relay}"] if relay else []), directory=work / "postrider" if work else None)
-        self.ports = {name: self.demo.port(name) for name in ("smtp", "lmtp", "imap", "imaps", "pop3")}
+        self.ports = {name: self.demo.port(name) for name in ("smtp", "lmtp", "submissions", "imap", "imaps", "pop3")}
 
     def roots(self):
         return [self.demo.process.pid]
@@ -77,7 +77,7 @@ class PostfixDovecot(Server):
         self.directory = self.postfix.directory / "dovecot"
         self.directory.mkdir()
         self.owner = pwd.getpwnam("nobody")
-        self.ports = {"smtp": self.postfix.port, **{name: free_port() for name in ("lmtp", "imap", "imaps", "pop3")}}
+        self.ports = {"smtp": self.postfix.port, **{name: free_port() for name in ("lmtp", "submissions", "imap", "imaps", "pop3")}}
         self.process = None
         self.configure_postfix()
         self.configure_dovecot(form, accounts)
@@ -88,7 +88,12 @@ class PostfixDovecot(Server):
             f.write(f"virtual_transport = lmtp:unix:{self.directory}/lmtp\nlmtp_destination_concurrency_limit = 20\n"
                     "lmtp_destination_recipient_limit = 1\ndefault_process_limit = 100\nsmtpd_client_connection_count_limit = 0\n"
                     "smtpd_client_connection_rate_limit = 0\nin_flow_delay = 0\nqmgr_message_active_limit = 40000\nmessage_size_limit = 52428800\n"
-                    "virtual_mailbox_maps = static:all\nsmtpd_relay_restrictions = permit_mynetworks, reject\nsmtp_connection_cache_on_demand = yes\n")
+                    "virtual_mailbox_maps = static:all\nsmtpd_relay_restrictions = permit_mynetworks, reject\nsmtp_connection_cache_on_demand = yes\n"
+                    f"smtpd_tls_cert_file = {self.directory}/cert.pem\nsmtpd_tls_key_file = {self.directory}/key.pem\n"
+                    f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = {self.directory}/auth\n")
+        with open(self.postfix.config / "master.cf", "a") as f:
+            f.write(f"127.0.0.1:{self.ports['submissions']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes"
+                    " -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")
 
     def configure_dovecot(self, form, accounts):
         d, uid = self.directory, self.owner
@@ -159,6 +164,9 @@ service pop3 {{
 }}
 service auth {{
   client_limit = 30000
+  unix_listener {d}/auth {{
+    mode = 0666
+  }}
 }}
 service anvil {{
   client_limit = 30000

@@ -3,19 +3,23 @@
  *
  *   smtp_load [--host 127.0.0.1] [--port 2525] [--clients 20] [--messages 1000] [--mode connect|kept|pipelined] [--lmtp]
  *             [--from load@abcd.com] [--to user%u@xyz.com] [--spread 1] [--size BYTES] [--run NAME] [--acked FILE] [--helo NAME]
- *             [--body FILE]
+ *             [--body FILE] [--tls] [--login USER --password W]
  *
  * connect: a connection for each message; kept: one for each client, a round trip for each command; pipelined: MAIL, RCPT and DATA
- * at once. In --to each %u becomes a number from 1 to --spread. Sizes without --size: half of the messages around 8 KB, some 100
- * KB, few 1 MB. --acked gets the ids that were acknowledged, --body the text of
- * which each message has the first X-Load-Size bytes, so that it can be rebuilt and compared. Prints one line of JSON; latencies
- * are from the first byte of a message's dialogue (with connect: from the connection) to its acknowledgement, in microseconds. */
+ * at once. In --to each %u becomes a number from 1 to --spread, in --from and --login that of the client. --tls: implicit TLS (RFC
+ * 8314), any certificate; --login: AUTH PLAIN after EHLO. Sizes without --size: half of the messages around 8 KB, some 100 KB, few
+ * 1 MB. --acked gets the ids that were acknowledged, --body the text of which each message has the first X-Load-Size bytes, so that
+ * it can be rebuilt and compared. Prints one line of JSON; latencies are from the first byte of a message's dialogue (with connect:
+ * from the connection) to its acknowledgement, in microseconds. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,17 +33,18 @@ enum { EVENTS = 256, BODY_MAX = 1 << 20, CLIENTS_MAX = 20000, LINE_BYTES = 76, H
 enum mode { MODE_CONNECT, MODE_KEPT, MODE_PIPELINED };
 
 struct options {
-    const char *host, *from, *to, *run, *acked, *helo, *body;
+    const char *host, *from, *to, *run, *acked, *helo, *body, *login, *password;
     unsigned port, clients, spread;
     size_t size;
     uint64_t messages;
     enum mode mode;
-    bool lmtp;
+    bool lmtp, tls;
 };
 
 struct load {
     struct options o;
     int epoll;
+    SSL_CTX *tls;
     FILE *acked;
     char *body; /* BODY_MAX bytes of base64-like lines */
     uint64_t begun, done, failed, lost, bytes;
@@ -49,13 +54,15 @@ struct load {
 };
 
 /* What the next reply answers. */
-enum step { STEP_GREETING, STEP_HELO, STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_END, STEP_QUIT };
+enum step { STEP_GREETING, STEP_HELO, STEP_AUTH, STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_END, STEP_QUIT };
 
 struct client {
     struct load *load;
     int fd;
+    SSL *ssl;
     enum step step;
     bool bad; /* the transaction is refused already */
+    unsigned index;
     uint64_t number;
     size_t size;
     int64_t from_us;
@@ -74,22 +81,30 @@ static size_t pick_size(const struct options *o)
     return 1000 + random_below(14 << 10);
 }
 
-static void add_address(const struct options *o, uint64_t number, struct buf *out)
+static void add_numbered(const char *pattern, uint64_t number, struct buf *out)
 {
-    struct str rest = str_of(o->to);
+    struct str rest = str_of(pattern);
     for (size_t at; (at = str_find(rest, STR("%u"))) != STR_NPOS; rest = str_from(rest, at + 2)) {
         buf_add(out, str_upto(rest, at));
-        buf_add_u64(out, number % o->spread + 1);
+        buf_add_u64(out, number + 1);
     }
     buf_add(out, rest);
 }
 
-static void add_mail(struct client *c) { buf_printf(&c->out, "MAIL FROM:<%s>\r\n", c->load->o.from); }
+static void add_to(struct client *c) { add_numbered(c->load->o.to, c->number % c->load->o.spread, &c->out); }
+static void add_from(struct client *c) { add_numbered(c->load->o.from, c->index, &c->out); }
+
+static void add_mail(struct client *c)
+{
+    buf_add_z(&c->out, "MAIL FROM:<");
+    add_from(c);
+    buf_add_z(&c->out, ">\r\n");
+}
 
 static void add_rcpt(struct client *c)
 {
     buf_add_z(&c->out, "RCPT TO:<");
-    add_address(&c->load->o, c->number, &c->out);
+    add_to(c);
     buf_add_z(&c->out, ">\r\n");
 }
 
@@ -100,8 +115,10 @@ static void add_message(struct client *c)
 {
     const struct options *o = &c->load->o;
     struct buf *out = &c->out;
-    buf_printf(out, "Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <%s>\r\nTo: ", o->from);
-    add_address(o, c->number, out);
+    buf_add_z(out, "Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <");
+    add_from(c);
+    buf_add_z(out, ">\r\nTo: ");
+    add_to(c);
     buf_printf(out, "\r\nSubject: load %s %llu\r\nMessage-ID: <%s.%llu@load.test>\r\nX-Load-Id: %s-%llu\r\nX-Load-Size: %zu\r\n",
                o->run, (unsigned long long)c->number, o->run, (unsigned long long)c->number, o->run, (unsigned long long)c->number,
                whole_lines(c->size));
@@ -153,12 +170,30 @@ static bool next_message(struct client *c)
     return true;
 }
 
-static void client_end(struct client *c)
+static void client_close(struct client *c)
 {
-    c->load->running--;
+    SSL_free(c->ssl);
+    c->ssl = NULL;
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
+}
+
+static void client_end(struct client *c)
+{
+    c->load->running--;
+    client_close(c);
+}
+
+static bool client_tls(struct client *c)
+{
+    if (!c->load->tls)
+        return true;
+    c->ssl = SSL_new(c->load->tls);
+    if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1)
+        return false;
+    SSL_set_connect_state(c->ssl); /* the first read or write shakes hands */
+    return true;
 }
 
 static bool client_connect(struct client *c)
@@ -168,8 +203,7 @@ static bool client_connect(struct client *c)
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
     int one = 1;
     inet_pton(AF_INET, o->host, &a.sin_addr);
-    if (c->fd >= 0)
-        close(c->fd);
+    client_close(c);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     c->step = STEP_GREETING;
     c->from_us = clock_mono_us();
@@ -178,7 +212,7 @@ static bool client_connect(struct client *c)
     if (c->fd < 0)
         return false;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    bool ok = connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0 || errno == EINPROGRESS;
+    bool ok = (connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0 || errno == EINPROGRESS) && client_tls(c);
     return ok && epoll_ctl(c->load->epoll, EPOLL_CTL_ADD, c->fd, &event) == 0;
 }
 
@@ -211,6 +245,29 @@ static void refuse(struct client *c, int code)
     c->load->last_code = code;
 }
 
+/* RFC 4616 */
+static void add_auth(struct client *c)
+{
+    struct buf plain = BUF_INIT(1024);
+    char base64[1400];
+    buf_add_c(&plain, '\0');
+    add_numbered(c->load->o.login, c->index, &plain);
+    buf_add_c(&plain, '\0');
+    buf_add_z(&plain, c->load->o.password);
+    EVP_EncodeBlock((unsigned char *)base64, (const unsigned char *)plain.p, (int)plain.n);
+    buf_printf(&c->out, "AUTH PLAIN %s\r\n", base64);
+    buf_release(&plain);
+    c->step = STEP_AUTH;
+}
+
+static void begin_mail(struct client *c)
+{
+    if (!next_message(c)) {
+        buf_add_z(&c->out, "QUIT\r\n");
+        c->step = STEP_QUIT;
+    }
+}
+
 /* One whole reply. False: the connection has ended. */
 static bool reply(struct client *c, int code)
 {
@@ -221,10 +278,16 @@ static bool reply(struct client *c, int code)
         c->step = STEP_HELO;
         return good;
     case STEP_HELO:
-        if (good && !next_message(c)) {
-            buf_add_z(&c->out, "QUIT\r\n");
-            c->step = STEP_QUIT;
-        }
+        if (good && c->load->o.login)
+            add_auth(c);
+        else if (good)
+            begin_mail(c);
+        return good;
+    case STEP_AUTH:
+        if (good)
+            begin_mail(c);
+        else
+            c->load->last_code = code;
         return good;
     case STEP_MAIL:
         if (!good)
@@ -275,11 +338,36 @@ static bool replies(struct client *c)
     return true;
 }
 
+/* As recv and send have it: errno is EAGAIN if TLS has to wait. */
+static ssize_t tls_result(struct client *c, int result)
+{
+    int error = result > 0 ? SSL_ERROR_NONE : SSL_get_error(c->ssl, result);
+    if (error == SSL_ERROR_SYSCALL && errno == ENOTCONN)
+        errno = EAGAIN; /* not connected yet */
+    else if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        errno = EAGAIN;
+    else if (error != SSL_ERROR_NONE)
+        errno = EPIPE;
+    return error == SSL_ERROR_ZERO_RETURN ? 0 : result > 0 ? result : -1;
+}
+
+static ssize_t client_send(struct client *c, const char *p, size_t n)
+{
+    if (!c->ssl)
+        return send(c->fd, p, n, MSG_NOSIGNAL);
+    return tls_result(c, SSL_write(c->ssl, p, (int)n));
+}
+
+static ssize_t client_receive(struct client *c, char *to, size_t n)
+{
+    return c->ssl ? tls_result(c, SSL_read(c->ssl, to, (int)n)) : recv(c->fd, to, n, 0);
+}
+
 static bool flush(struct client *c)
 {
     size_t at = 0;
     while (at < c->out.n) {
-        ssize_t n = send(c->fd, c->out.p + at, c->out.n - at, MSG_NOSIGNAL);
+        ssize_t n = client_send(c, c->out.p + at, c->out.n - at);
         if (n < 0 && errno != EINTR)
             break;
         at += n > 0 ? (size_t)n : 0;
@@ -293,7 +381,7 @@ static bool pump(struct client *c)
 {
     for (;;) {
         char *to = buf_reserve(&c->in, 16 << 10);
-        ssize_t n = to ? recv(c->fd, to, 16 << 10, 0) : -1;
+        ssize_t n = to ? client_receive(c, to, 16 << 10) : -1;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOTCONN))
             return flush(c);
         if (n <= 0)
@@ -340,7 +428,8 @@ static bool parse(int argc, char **argv, struct options *o)
                                           {"messages", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'}, {"lmtp", 0, NULL, 'l'},
                                           {"from", 1, NULL, 'f'},     {"to", 1, NULL, 't'},   {"spread", 1, NULL, 's'},
                                           {"size", 1, NULL, 'z'},     {"run", 1, NULL, 'r'},  {"acked", 1, NULL, 'a'},
-                                          {"helo", 1, NULL, 'e'},     {"body", 1, NULL, 'b'}, {0}};
+                                          {"helo", 1, NULL, 'e'},     {"body", 1, NULL, 'b'}, {"login", 1, NULL, 'u'},
+                                          {"password", 1, NULL, 'w'}, {"tls", 0, NULL, 'T'},  {0}};
     static char run[32];
     snprintf(run, sizeof run, "%08x", (unsigned)random_u64());
     *o = (struct options){.host = "127.0.0.1",
@@ -360,6 +449,8 @@ static bool parse(int argc, char **argv, struct options *o)
                             : c == 'a' ? &o->acked
                             : c == 'e' ? &o->helo
                             : c == 'b' ? &o->body
+                            : c == 'u' ? &o->login
+                            : c == 'w' ? &o->password
                                        : NULL;
         unsigned *number = c == 'p' ? &o->port : c == 'c' ? &o->clients : c == 's' ? &o->spread : NULL;
         if (text)
@@ -372,12 +463,15 @@ static bool parse(int argc, char **argv, struct options *o)
             o->size = strtoul(optarg, NULL, 10);
         else if (c == 'l')
             o->lmtp = true;
+        else if (c == 'T')
+            o->tls = true;
         else if (c == 'm')
             o->mode = optarg[0] == 'c' ? MODE_CONNECT : optarg[0] == 'k' ? MODE_KEPT : MODE_PIPELINED;
         else
             return false;
     }
-    return optind == argc && o->clients > 0 && o->clients <= CLIENTS_MAX && o->spread > 0 && o->messages < UINT32_MAX;
+    return optind == argc && (!o->login || (o->password && strlen(o->login) + strlen(o->password) < 250)) && o->clients > 0 &&
+           o->clients <= CLIENTS_MAX && o->spread > 0 && o->messages < UINT32_MAX;
 }
 
 static bool prepare(struct load *l)
@@ -388,6 +482,11 @@ static bool prepare(struct load *l)
     l->acked = l->o.acked ? fopen(l->o.acked, "ae") : NULL;
     if (l->acked)
         setvbuf(l->acked, NULL, _IOLBF, 0);
+    l->tls = l->o.tls ? SSL_CTX_new(TLS_client_method()) : NULL;
+    if (l->tls) /* what is sent lies in a buffer that moves */
+        SSL_CTX_set_mode(l->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (l->o.tls && !l->tls)
+        return false;
     if (l->epoll < 0 || !l->latency_us || !l->body || (l->o.acked && !l->acked))
         return false;
     random_bytes(l->body, BODY_MAX);
@@ -414,7 +513,7 @@ int main(int argc, char **argv)
     }
     int64_t from = clock_mono_us();
     for (unsigned i = 0; i < l.o.clients; i++) {
-        clients[i] = (struct client){.load = &l, .fd = -1, .in = BUF_INIT(1 << 20), .out = BUF_INIT(2 * BODY_MAX)};
+        clients[i] = (struct client){.load = &l, .index = i, .fd = -1, .in = BUF_INIT(1 << 20), .out = BUF_INIT(2 * BODY_MAX)};
         l.running++;
         if (!client_connect(&clients[i]))
             client_end(&clients[i]);

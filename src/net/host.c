@@ -285,10 +285,10 @@ static void *worker_main(void *context)
     struct worker *w = context;
     struct places *places = &w->host->places;
     waiting_join(&w->waiting);
-    bool ending = !places_enter(places);
+    bool ending = !places_enter(places, &w->seat);
     while (!ending) {
         one_event(w, &ending);
-        if (!ending && !places_again(places))
+        if (!ending && !places_again(places, &w->seat))
             ending = true;
     }
     places_leave(places);
@@ -397,6 +397,7 @@ static bool start_worker(struct host *h)
         return false;
     w->waiting = (struct waiting_pool){worker_waits, worker_goes_on};
     w->host = h;
+    seat_init(&w->seat);
     w->out = BUF_INIT(SESSION_OUTPUT_MAX);
     if (!start_thread(&w->thread, worker_main, w)) {
         free(w);
@@ -460,6 +461,7 @@ static void stop_threads(struct host *h)
     for (unsigned i = 0; i < h->worker_count; i++) {
         pthread_join(h->workers[i]->thread, NULL);
         buf_release(&h->workers[i]->out);
+        seat_release(&h->workers[i]->seat);
         free(h->workers[i]);
     }
     h->worker_count = 0;

@@ -3,6 +3,7 @@
 #define NET_HOST_INTERNAL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "net/clients.h"
@@ -59,10 +60,17 @@ struct conn {
     struct recorder recorder;
 };
 
+/* Where a thread stands by for a place (host_place.c). */
+struct seat {
+    sem_t given;
+    struct seat *below;
+};
+
 /* A thread's buffers: a connection that is not waiting for anything has none of its own. */
 struct worker {
     struct waiting_pool waiting; /* first */
     struct host *host;
+    struct seat seat;
     pthread_t thread;
     char input[SESSION_INPUT_MAX];
     struct buf out;
@@ -76,14 +84,13 @@ struct host_limit {
 /* The threads at work (host_place.c). */
 struct places {
     pthread_mutex_t lock;
-    pthread_cond_t free;
-    unsigned base;        /* that may run */
-    atomic_uint most;     /* the same, and those that the ticker let in */
-    atomic_uint running;  /* poll or work; more than `most` for a moment when waiting ones come back */
-    unsigned standing_by; /* wait on `free` */
-    bool ending;          /* the members up to here change under the lock only */
-    atomic_uint polling;  /* of the running ones, in epoll_wait */
-    atomic_uint waiting;  /* said so */
+    unsigned base;            /* that may run */
+    atomic_uint most;         /* the same, and those that the ticker let in */
+    atomic_uint running;      /* poll or work; more than `most` for a moment when waiting ones come back */
+    struct seat *standing_by; /* the last that came on top */
+    atomic_bool ending;       /* the members up to here change under the lock only */
+    atomic_uint polling;      /* of the running ones, in epoll_wait */
+    atomic_uint waiting;      /* said so */
     _Atomic uint64_t polls;
     uint64_t polls_seen; /* the ticker's */
 };
@@ -133,9 +140,12 @@ bool host_is_full(const struct conn *c); /* of its host or listener: it is to be
 /* host_place.c */
 void places_init(struct places *p, unsigned most);
 void places_release(struct places *p);
-bool places_enter(struct places *p); /* waits for a place; false: the threads shall end */
+void seat_init(struct seat *s);
+void seat_release(struct seat *s);
+bool places_enter(struct places *p, struct seat *s); /* waits for a place; false: the threads shall end */
 void places_leave(struct places *p);
-bool places_again(struct places *p); /* between two connections: stands by if too many run. False: the threads shall end */
+bool places_again(struct places *p,
+                  struct seat *s); /* between two connections: stands by if too many run. False: the threads shall end */
 void places_polling(struct places *p);
 void places_polled(struct places *p, bool work);
 void places_waiting(struct places *p);

@@ -6,39 +6,62 @@
  *        +-----------------------+ <---------------------------------+ places_waited
  *          places_again: too many
  *
- * Somebody is let in when the last polling thread gets work, or one says that it waits, while fewer than `most` run. */
+ * Somebody is let in when the last polling thread gets work, or one says that it waits, while fewer than `most` run: the one that
+ * stood by last, whose stack and buffers are still in the caches. It is given its place before it is woken, outside the lock, so
+ * that it need not ask for it. */
 #include "net/host_internal.h"
 
 void places_init(struct places *p, unsigned most)
 {
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->free, NULL);
     p->base = most;
     p->most = most;
 }
 
-void places_release(struct places *p)
-{
-    pthread_mutex_destroy(&p->lock);
-    pthread_cond_destroy(&p->free);
-}
+void places_release(struct places *p) { pthread_mutex_destroy(&p->lock); }
 
-static bool enter_locked(struct places *p)
+void seat_init(struct seat *s) { sem_init(&s->given, 0, 0); }
+void seat_release(struct seat *s) { sem_destroy(&s->given); }
+
+/* Under the lock, which is let go. False: the threads shall end. */
+static bool enter_locked(struct places *p, struct seat *s)
 {
-    p->standing_by++;
-    while (p->running >= p->most && !p->ending)
-        pthread_cond_wait(&p->free, &p->lock);
-    p->standing_by--;
-    p->running++;
+    bool free = p->running < p->most || p->ending;
+    if (free) {
+        p->running++;
+    } else {
+        s->below = p->standing_by;
+        p->standing_by = s;
+    }
+    pthread_mutex_unlock(&p->lock);
+    while (!free)
+        free = sem_wait(&s->given) == 0; /* or a signal */
     return !p->ending;
 }
 
-bool places_enter(struct places *p)
+/* Under the lock: takes the one that stood by last, and gives it a place. NULL: none. Wake it after the lock. */
+static struct seat *let_in_locked(struct places *p)
+{
+    struct seat *s = p->standing_by;
+    if (!s)
+        return NULL;
+    p->standing_by = s->below;
+    p->running++;
+    return s;
+}
+
+static struct seat *let_in_if_free_locked(struct places *p) { return p->running < p->most ? let_in_locked(p) : NULL; }
+
+static void wake(struct seat *s)
+{
+    if (s)
+        sem_post(&s->given);
+}
+
+bool places_enter(struct places *p, struct seat *s)
 {
     pthread_mutex_lock(&p->lock);
-    bool go_on = enter_locked(p);
-    pthread_mutex_unlock(&p->lock);
-    return go_on;
+    return enter_locked(p, s);
 }
 
 void places_leave(struct places *p)
@@ -48,24 +71,17 @@ void places_leave(struct places *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-bool places_again(struct places *p)
+bool places_again(struct places *p, struct seat *s)
 {
     if (atomic_load_explicit(&p->running, memory_order_relaxed) <= atomic_load_explicit(&p->most, memory_order_relaxed))
         return true; /* the end comes by the bell */
-    bool go_on = true;
     pthread_mutex_lock(&p->lock);
     if (p->running > p->most && !p->ending) {
         p->running--;
-        go_on = enter_locked(p);
+        return enter_locked(p, s);
     }
     pthread_mutex_unlock(&p->lock);
-    return go_on;
-}
-
-static void let_in_locked(struct places *p)
-{
-    if (p->running < p->most && p->standing_by > 0)
-        pthread_cond_signal(&p->free);
+    return true;
 }
 
 void places_polling(struct places *p) { atomic_fetch_add(&p->polling, 1); }
@@ -76,18 +92,21 @@ void places_polled(struct places *p, bool work)
     if (atomic_fetch_sub(&p->polling, 1) != 1 || !work)
         return;
     pthread_mutex_lock(&p->lock);
-    let_in_locked(p);
+    struct seat *s = let_in_if_free_locked(p);
     pthread_mutex_unlock(&p->lock);
+    wake(s);
 }
 
 void places_waiting(struct places *p)
 {
+    struct seat *s = NULL;
     atomic_fetch_add(&p->waiting, 1);
     pthread_mutex_lock(&p->lock);
     p->running--;
     if (atomic_load(&p->polling) == 0)
-        let_in_locked(p);
+        s = let_in_if_free_locked(p);
     pthread_mutex_unlock(&p->lock);
+    wake(s);
 }
 
 void places_waited(struct places *p)
@@ -105,21 +124,27 @@ bool places_look(struct places *p)
     p->polls_seen = polls;
     if (!stuck && (busy || atomic_load(&p->most) == p->base))
         return busy;
+    struct seat *s = NULL;
     pthread_mutex_lock(&p->lock);
     if (!stuck) {
         atomic_store(&p->most, atomic_load(&p->most) - 1);
-    } else if (p->standing_by > 0) {
+    } else if (p->standing_by) {
         atomic_store(&p->most, atomic_load(&p->most) + 1);
-        pthread_cond_signal(&p->free);
+        s = let_in_locked(p);
     }
     pthread_mutex_unlock(&p->lock);
+    wake(s);
     return true;
 }
 
 void places_end(struct places *p)
 {
+    struct seat *s;
     pthread_mutex_lock(&p->lock);
     p->ending = true;
-    pthread_cond_broadcast(&p->free);
+    do {
+        s = let_in_locked(p);
+        wake(s);
+    } while (s);
     pthread_mutex_unlock(&p->lock);
 }

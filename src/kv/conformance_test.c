@@ -211,6 +211,35 @@ static void check_blob(struct bench *t, const struct model *m, unsigned i, uint6
         OK(&e, kv_blob_verify(t->kv, &m->ids[i], &e));
 }
 
+/* All blobs at once, some twice, in a buffer that may be too small for all. */
+static void check_together(struct bench *t, const struct model *m, uint64_t *seed)
+{
+    enum { COUNT = 24 };
+    struct err e = {0};
+    struct kv_blob_place places[COUNT];
+    unsigned which[COUNT], count = roll_upto(seed, COUNT + 1);
+    DEFER(buf_release) struct buf got = BUF_INIT(roll_upto(seed, 2) ? 1 << 20 : 20000);
+    buf_add(&got, STR("before"));
+    for (unsigned i = 0; i < count; i++) {
+        which[i] = roll_upto(seed, BLOBS);
+        places[i] = (struct kv_blob_place){.id = m->ids[which[i]]};
+    }
+    OK(&e, kv_blob_read_together(t->kv, places, count, &got, &e));
+    size_t at = STR("before").n;
+    for (unsigned i = 0; i < count; i++) {
+        size_t size = blob_sizes[which[i]];
+        bool want = m->blob_exists[which[i]] && size > 0 && size <= KV_TOGETHER_BYTES && at + size <= got.max;
+        assert_int_equal(places[i].found, want);
+        if (!want)
+            continue;
+        assert_int_equal(places[i].at, at);
+        assert_int_equal(places[i].n, size);
+        assert_true(str_eq(str_sub(buf_str(&got), at, size), buf_str(&m->blobs[which[i]])));
+        at += size;
+    }
+    assert_int_equal(got.n, at);
+}
+
 struct partition_check {
     const struct model *m;
     struct str prefix;
@@ -334,6 +363,7 @@ static void check_random(struct bench *t, const struct model *m, uint64_t *seed)
     check_scan(t, m, p, roll_upto(seed, KEYS), roll_upto(seed, KEYS + 1), roll_upto(seed, 2) ? KEYS + 1 : 1 + roll_upto(seed, 9));
     check_partitions(t, m, str_of(prefixes[roll_upto(seed, 5)]));
     check_blob(t, m, roll_upto(seed, BLOBS), seed);
+    check_together(t, m, seed);
 }
 
 static void test_oracle(void **state)

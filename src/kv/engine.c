@@ -350,6 +350,16 @@ enum st kv_blob_read(struct kv *kv, const struct kv_blob_id *id, uint64_t offset
     return leave(kv, kv->engine->blob_read(kv, id, offset, length, out, e));
 }
 
+enum st kv_blob_read_together(struct kv *kv, struct kv_blob_place *places, size_t count, struct buf *out, struct err *e)
+{
+    ENSURE(count <= KV_TOGETHER_MAX, e, ST_LIMIT, "too many blobs to read together");
+    if (count == 0)
+        return ST_OK;
+    atomic_fetch_add_explicit(&kv->gets, count, memory_order_relaxed);
+    enter(kv);
+    return leave(kv, kv->engine->blob_read_together(kv, places, count, out, e));
+}
+
 enum st kv_blobs(struct kv *kv, const struct kv_blob_id *after, kv_visit_blob *visit, void *context, struct err *e)
 {
     enter(kv);

@@ -73,6 +73,7 @@ struct kv_engine {
     enum st (*blob_size)(struct kv *kv, const struct kv_blob_id *id, uint64_t *size, struct err *e);
     enum st (*blob_read)(struct kv *kv, const struct kv_blob_id *id, uint64_t offset, size_t length, struct buf *out,
                          struct err *e);
+    enum st (*blob_read_together)(struct kv *kv, struct kv_blob_place *places, size_t count, struct buf *out, struct err *e);
     enum st (*blobs)(struct kv *kv, const struct kv_blob_id *after, kv_visit_blob *visit, void *context, struct err *e);
     enum st (*links)(struct kv *kv, kv_visit_link *visit, void *context, struct err *e);
     enum st (*collect)(struct kv *kv, int64_t before_ms, size_t max_blobs, size_t *collected, struct err *e);

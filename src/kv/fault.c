@@ -95,6 +95,13 @@ static enum st fault_blob_read(struct kv *kv, const struct kv_blob_id *id, uint6
     return kv_blob_read(f->inner, id, offset, length, out, e);
 }
 
+static enum st fault_blob_read_together(struct kv *kv, struct kv_blob_place *places, size_t count, struct buf *out, struct err *e)
+{
+    struct fault *f = fault_of(kv);
+    TRY(before_read(f, e));
+    return kv_blob_read_together(f->inner, places, count, out, e);
+}
+
 static enum st fault_blobs(struct kv *kv, const struct kv_blob_id *after, kv_visit_blob *visit, void *context, struct err *e)
 {
     struct fault *f = fault_of(kv);
@@ -243,6 +250,7 @@ enum st kv_fault_new(struct kv **inner, bool split, struct kv **out, struct err 
         .partition_drop = fault_partition_drop,
         .blob_size = fault_blob_size,
         .blob_read = fault_blob_read,
+        .blob_read_together = fault_blob_read_together,
         .blobs = fault_blobs,
         .links = fault_links,
         .collect = fault_collect,

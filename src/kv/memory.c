@@ -446,6 +446,24 @@ static enum st memory_blob_read(struct kv *kv, const struct kv_blob_id *id, uint
     return ST_OK;
 }
 
+static enum st memory_blob_read_together(struct kv *kv, struct kv_blob_place *places, size_t count, struct buf *out, struct err *e)
+{
+    struct memory *m = memory_of(kv);
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < count; i++) {
+        const struct memory_blob *blob = blob_find(m, id_str(&places[i].id));
+        size_t n = blob ? blob->bytes.n : 0;
+        places[i].at = out->n;
+        places[i].n = n;
+        places[i].found = n > 0 && n <= KV_TOGETHER_BYTES && n <= buf_room(out);
+        if (places[i].found)
+            buf_add(out, blob->bytes);
+    }
+    pthread_mutex_unlock(&m->lock);
+    ENSURE(buf_ok(out), e, ST_TEMP, "out of memory");
+    return ST_OK;
+}
+
 /* Copies the facts of the first blob behind *after (NULL: the first of all). */
 static bool next_blob(struct memory *m, const struct kv_blob_id *after, struct kv_blob_info *info)
 {
@@ -605,6 +623,7 @@ enum st kv_memory_open(const struct kv_config *config, struct kv **out, struct e
         .partition_drop = memory_partition_drop,
         .blob_size = memory_blob_size,
         .blob_read = memory_blob_read,
+        .blob_read_together = memory_blob_read_together,
         .blobs = memory_blobs,
         .links = memory_links,
         .collect = memory_collect,

@@ -120,7 +120,8 @@ static enum st read_chunk(struct rocks *r, struct str id, uint32_t number, size_
     return ST_OK;
 }
 
-static enum st read_range(struct rocks *r, struct str id, uint64_t offset, size_t length, struct buf *out, struct err *e)
+/* By the facts: a blob of several chunks, an empty one, or none. */
+static enum st read_chunks(struct rocks *r, struct str id, uint64_t offset, size_t length, struct buf *out, struct err *e)
 {
     struct rocks_info info;
     TRY(info_inside(r, id, &info, e));
@@ -143,13 +144,85 @@ static enum st read_range(struct rocks *r, struct str id, uint64_t offset, size_
     return ST_OK;
 }
 
+/* A first chunk that is not full is the whole blob: it is written and deleted in one batch with the facts, which need not be
+ * read. Most mail is such. ST_NOTFOUND: this is not that case. */
+static enum st read_single(struct rocks *r, struct str id, uint64_t offset, size_t length, struct buf *out, struct err *e)
+{
+    if (offset >= ROCKS_CHUNK_BYTES)
+        return ST_NOTFOUND;
+    struct rocks_key key = rocks_key_chunk(id, 0);
+    rocksdb_pinnableslice_t *v;
+    TRY(rocks_get(r, ROCKS_CHUNK, rocks_key_str(&key), &v, e));
+    struct str bytes = rocks_value(v);
+    bool single = bytes.n < ROCKS_CHUNK_BYTES;
+    if (single)
+        buf_add(out, str_sub(bytes, (size_t)offset, length));
+    rocksdb_pinnableslice_destroy(v);
+    if (!single)
+        return ST_NOTFOUND;
+    ENSURE(buf_ok(out), e, ST_LIMIT, "blob does not fit");
+    return ST_OK;
+}
+
 enum st rocks_blob_read(struct kv *kv, const struct kv_blob_id *id, uint64_t offset, size_t length, struct buf *out, struct err *e)
 {
     struct rocks *r = rocks_of(kv);
     TRY(rocks_enter(r, ROCKS_READ, e));
-    enum st s = read_range(r, id_str(id), offset, length, out, e);
+    enum st s = read_single(r, id_str(id), offset, length, out, e);
+    if (s == ST_NOTFOUND)
+        s = read_chunks(r, id_str(id), offset, length, out, e);
     rocks_leave(r);
     return s;
+}
+
+/* ---- reading many ---- */
+
+/* What RocksDB is asked for, and what it says. */
+struct together {
+    char keys[KV_TOGETHER_MAX][KV_BLOB_ID_SIZE + 4];
+    const char *key[KV_TOGETHER_MAX];
+    size_t key_n[KV_TOGETHER_MAX];
+    rocksdb_pinnableslice_t *values[KV_TOGETHER_MAX];
+    char *errors[KV_TOGETHER_MAX];
+};
+
+static void ask_together(struct rocks *r, const struct kv_blob_place *places, size_t count, struct together *t)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct rocks_key key = rocks_key_chunk(id_str(&places[i].id), 0);
+        memcpy(t->keys[i], key.p, sizeof t->keys[i]);
+        t->key[i] = t->keys[i];
+        t->key_n[i] = sizeof t->keys[i];
+    }
+    rocksdb_batched_multi_get_cf(r->db, r->read, r->family[ROCKS_CHUNK], count, t->key, t->key_n, t->values, t->errors, false);
+}
+
+/* As read_single: a chunk that is not full is a whole blob. */
+static void take_place(struct kv_blob_place *place, rocksdb_pinnableslice_t *value, char *error, struct buf *out)
+{
+    struct str bytes = value ? rocks_value(value) : STR_NONE;
+    place->at = out->n;
+    place->n = bytes.n;
+    place->found = !error && bytes.n > 0 && bytes.n <= KV_TOGETHER_BYTES && bytes.n <= buf_room(out);
+    if (place->found)
+        buf_add(out, bytes);
+    if (value)
+        rocksdb_pinnableslice_destroy(value);
+    if (error)
+        rocksdb_free(error);
+}
+
+enum st rocks_blob_read_together(struct kv *kv, struct kv_blob_place *places, size_t count, struct buf *out, struct err *e)
+{
+    struct rocks *r = rocks_of(kv);
+    struct together t;
+    TRY(rocks_enter(r, ROCKS_READ, e));
+    ask_together(r, places, count, &t);
+    for (size_t i = 0; i < count; i++)
+        take_place(&places[i], t.values[i], t.errors[i], out);
+    rocks_leave(r);
+    ENSURE(buf_ok(out), e, ST_TEMP, "out of memory");
+    return ST_OK;
 }
 
 /* ---- walking through all blobs ---- */

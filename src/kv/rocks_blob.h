@@ -17,6 +17,8 @@ enum st rocks_blob_upload(struct rocks *r, struct str id, struct str bytes, int6
 enum st rocks_blob_size(struct kv *kv, const struct kv_blob_id *id, uint64_t *size, struct err *e) MUST_USE;
 enum st rocks_blob_read(struct kv *kv, const struct kv_blob_id *id, uint64_t offset, size_t length, struct buf *out,
                         struct err *e) MUST_USE;
+enum st rocks_blob_read_together(struct kv *kv, struct kv_blob_place *places, size_t count, struct buf *out,
+                                 struct err *e) MUST_USE;
 enum st rocks_blob_visit(struct kv *kv, const struct kv_blob_id *after, kv_visit_blob *visit, void *context,
                          struct err *e) MUST_USE;
 enum st rocks_blob_visit_links(struct kv *kv, kv_visit_link *visit, void *context, struct err *e) MUST_USE;

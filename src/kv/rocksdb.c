@@ -181,6 +181,7 @@ enum st kv_rocksdb_open(const struct kv_config *config, struct kv **out, struct 
         .partition_drop = rocks_commit_drop,
         .blob_size = rocks_blob_size,
         .blob_read = rocks_blob_read,
+        .blob_read_together = rocks_blob_read_together,
         .blobs = rocks_blob_visit,
         .links = rocks_blob_visit_links,
         .collect = rocks_blob_collect,

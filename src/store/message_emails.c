@@ -32,6 +32,23 @@ static bool visit_email(void *context, struct str key, struct str value)
     return d->st == ST_OK && !d->stopped;
 }
 
+/* One that stands alone: a key is found much faster than an iterator is made. */
+static enum st get_one(struct account *a, struct emails *d, uint64_t id, struct err *e)
+{
+    DEFER(buf_release) struct buf value = BUF_INIT(KV_VALUE_MAX);
+    struct key key = key_u64(KEY_EMAIL, id);
+    enum st s = kv_get(account_kv(a), a->partition, key_str(&key), &value, e);
+    if (s == ST_OK)
+        (void)visit_email(d, key_str(&key), buf_str(&value));
+    return s == ST_NOTFOUND ? ST_OK : s;
+}
+
+static enum st get_range(struct account *a, struct emails *d, uint64_t first, uint64_t last, struct err *e)
+{
+    struct key from = key_u64(KEY_EMAIL, first), to = key_u64(KEY_EMAIL, last + 1);
+    return kv_scan(account_kv(a), a->partition, key_str(&from), key_str(&to), visit_email, d, e);
+}
+
 enum st message_emails(struct account *a, const uint64_t *emails, size_t count, message_email_visit *visit, void *context,
                        struct err *e)
 {
@@ -42,9 +59,8 @@ enum st message_emails(struct account *a, const uint64_t *emails, size_t count, 
         size_t end = first + 1;
         while (end < count && emails[end] - emails[end - 1] <= GAP)
             end++;
-        struct key from = key_u64(KEY_EMAIL, emails[first]), to = key_u64(KEY_EMAIL, emails[end - 1] + 1);
         d.at = first;
-        TRY(kv_scan(account_kv(a), a->partition, key_str(&from), key_str(&to), visit_email, &d, e));
+        TRY(end - first == 1 ? get_one(a, &d, emails[first], e) : get_range(a, &d, emails[first], emails[end - 1], e));
         TRY(d.st);
         first = end;
     }

@@ -70,6 +70,9 @@ enum st message_emails(struct account *a, const uint64_t *emails, size_t count, 
  * bytes may still be there (grace period of blobs); the caller knew it when it was. */
 enum st message_read_email(struct account *a, const struct message_email *email, uint64_t offset, size_t length, struct buf *out,
                            struct err *e) MUST_USE;
+/* As message_read_email, for several small ones at once: kv_blob_read_together of their blobs. */
+enum st message_read_together(struct account *a, struct kv_blob_place *places, size_t count, struct buf *out,
+                              struct err *e) MUST_USE;
 /* Appends up to `length` bytes of the message from `offset`. The bytes are those that came in (promise 2). */
 enum st message_read(struct account *a, uint64_t email, uint64_t offset, size_t length, struct buf *out, struct err *e) MUST_USE;
 

@@ -76,3 +76,8 @@ enum st message_read_email(struct account *a, const struct message_email *email,
                    (unsigned long long)email->id);
     return s;
 }
+
+enum st message_read_together(struct account *a, struct kv_blob_place *places, size_t count, struct buf *out, struct err *e)
+{
+    return kv_blob_read_together(account_kv(a), places, count, out, e);
+}

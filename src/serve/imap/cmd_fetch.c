@@ -11,119 +11,10 @@ static void fetch_release(void *state)
     uidset_release(&f->told);
     uidset_release(&f->vanished);
     buf_release(&f->digests);
+    buf_release(&f->bodies);
     buf_release(&f->scratch);
     buf_release(&f->crlf);
     buf_release(&f->one);
-}
-
-/* ---- e-mails of a page ---- */
-
-/* What keeps the e-mails of the window while they are read in the order of their ids. */
-struct ahead {
-    struct fetch *f;
-    uint8_t order[FETCH_EMAILS]; /* of the window, by id */
-    size_t next;
-};
-_Static_assert((int)FETCH_EMAILS <= 256, "order");
-
-static void keep_digest(struct fetch *f, struct fetch_email *place, struct str digest)
-{
-    if (!f->needs_digest || buf_room(&f->digests) < digest.n)
-        return;
-    place->at = f->digests.n;
-    buf_add(&f->digests, digest);
-    place->n = buf_ok(&f->digests) ? digest.n : 0;
-}
-
-static bool keep_email(void *context, const struct message_email *email, struct str digest)
-{
-    struct ahead *a = context;
-    struct fetch *f = a->f;
-    for (; a->next < f->window_n; a->next++) {
-        uint8_t i = a->order[a->next];
-        uint64_t id = f->page[f->window + i].email;
-        if (id > email->id)
-            return true;
-        if (id < email->id)
-            continue;
-        f->emails[i].known = true;
-        f->emails[i].email = *email;
-        keep_digest(f, &f->emails[i], digest);
-    }
-    return false;
-}
-
-/* Insertion sort: the ids are in order already unless messages were copied about. */
-static void sort_window(const struct fetch *f, struct ahead *a)
-{
-    for (size_t i = 0; i < f->window_n; i++) {
-        size_t at = i;
-        uint64_t id = f->page[f->window + i].email;
-        for (; at > 0 && f->page[f->window + a->order[at - 1]].email > id; at--)
-            a->order[at] = a->order[at - 1];
-        a->order[at] = (uint8_t)i;
-    }
-}
-
-/* Reads facts and digests of the next messages by range. What fails here is tried again, and then told, when its turn comes. */
-static void read_ahead(struct imap_session *s, struct fetch *f)
-{
-    uint64_t ids[FETCH_EMAILS];
-    struct ahead a = {.f = f};
-    struct err e = {0};
-    size_t n = 0;
-    f->window = f->page_at;
-    f->window_n = f->page_n - f->page_at < FETCH_EMAILS ? f->page_n - f->page_at : FETCH_EMAILS;
-    memset(f->emails, 0, sizeof f->emails);
-    buf_clear(&f->digests);
-    sort_window(f, &a);
-    for (size_t i = 0; i < f->window_n; i++) {
-        uint64_t id = f->page[f->window + a.order[i]].email;
-        if (n == 0 || ids[n - 1] != id)
-            ids[n++] = id;
-    }
-    if (message_emails(s->account, ids, n, keep_email, &a, &e) != ST_OK)
-        memset(f->emails, 0, sizeof f->emails);
-}
-
-const struct message_email *fetch_email(struct imap_session *s, struct fetch *f)
-{
-    struct fetch_email *place = &f->emails[f->page_at - f->window];
-    if (!place->known)
-        place->known = message_email(s->account, f->page[f->page_at].email, &place->email, &f->err) == ST_OK;
-    return place->known ? &place->email : NULL;
-}
-
-bool fetch_need_digest(struct imap_session *s, struct fetch *f)
-{
-    if (f->has_digest)
-        return true;
-    const struct fetch_email *place = &f->emails[f->page_at - f->window];
-    struct str bytes = str_sub(buf_str(&f->digests), place->at, place->n);
-    if (!place->n) {
-        f->one.max = DIGEST_SIZE_MAX;
-        buf_clear(&f->one);
-        if (message_digest(s->account, f->page[f->page_at].email, &f->one, &f->err) != ST_OK)
-            return false;
-        bytes = buf_str(&f->one);
-    }
-    f->has_digest = digest_open(bytes, &f->digest, &f->err) == ST_OK;
-    return f->has_digest;
-}
-
-enum st fetch_read(struct imap_session *s, struct fetch *f, uint64_t offset, size_t n, struct buf *out)
-{
-    const struct message_email *email = fetch_email(s, f);
-    size_t before = out->n;
-    if (!email)
-        return f->err.class == ST_OK ? ST_TEMP : f->err.class;
-    if (n == 0)
-        return ST_OK;
-    TRY(message_read_email(s->account, email, offset, n, out, &f->err));
-    if (out->n - before == n)
-        return ST_OK;
-    return ERR(&f->err, ST_CORRUPT, "The message is shorter in the store than it should be", "%zu bytes of %zu at %llu",
-               out->n - before, n, (unsigned long long)offset);
 }
 
 /* ---- messages ---- */
@@ -137,8 +28,7 @@ static void space(struct imap_session *s, struct fetch *f)
 
 static void open_message(struct imap_session *s, struct fetch *f)
 {
-    if (f->page_at >= f->window + f->window_n)
-        read_ahead(s, f);
+    fetch_ahead(s, f);
     imap_put(s, STR("* "));
     buf_add_u64(s->out, line_sequence(&f->lines, f->page[f->page_at].uid));
     imap_put(s, STR(" FETCH ("));
@@ -338,6 +228,7 @@ enum imap_next imap_cmd_fetch(struct imap_session *s, struct imap_command *c)
     if (!f)
         return imap_no(s, "LIMIT", "The command is too large");
     f->digests.max = FETCH_DIGESTS_MAX;
+    f->bodies.max = FETCH_BODIES_MAX;
     c->state = f;
     c->release = fetch_release;
     if (!imap_parse_fetch(&c->args, &f->what) || !imap_parse_end(&c->args))

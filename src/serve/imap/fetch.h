@@ -1,5 +1,5 @@
-/* What the files of FETCH share: cmd_fetch.c begins and ends the command and walks through messages and items, fetch_item.c writes
- * the items, fetch_body.c BODY[...] and BINARY[...]. */
+/* What the files of FETCH share: cmd_fetch.c begins and ends the command and walks through messages and items, fetch_ahead.c reads
+ * what they need, fetch_item.c writes the items, fetch_body.c BODY[...] and BINARY[...]. */
 #ifndef SERVE_IMAP_FETCH_H
 #define SERVE_IMAP_FETCH_H
 
@@ -10,6 +10,7 @@ enum {
     FETCH_PAGE = 256,               /* index entries read at a time */
     FETCH_EMAILS = 64,              /* e-mails (facts and digests) read at a time */
     FETCH_DIGESTS_MAX = 4 << 20,    /* bytes of digests kept; what does not fit is read when its turn comes */
+    FETCH_BODIES_MAX = 128 << 10,   /* bytes of messages kept; larger ones are read in pieces when their turn comes */
     FETCH_HEADER_MAX = 1 << 20,     /* bytes of a header that HEADER.FIELDS looks through */
     FETCH_DECODE_WHOLE = 256 << 10, /* BINARY: encoded text up to this size is decoded once, in memory */
     FETCH_DECODE_PIECE = 48 << 10,  /* of larger ones at a time */
@@ -20,6 +21,8 @@ struct fetch_email {
     bool known;
     struct message_email email;
     size_t at, n; /* of its digest in `digests`; n 0: not kept */
+    bool has_body;
+    size_t body_at; /* of its bytes in `bodies` */
 };
 
 /* A part of the answer that may be longer than the output: bytes of the message, bytes in memory, or decoded bytes. */
@@ -59,6 +62,8 @@ struct fetch {
     struct fetch_email emails[FETCH_EMAILS];
     size_t window, window_n; /* emails[0] is of page[window] */
     struct buf digests;
+    struct buf bodies;
+    size_t bodies_end; /* of page: before it bodies were read ahead, where that was possible */
 
     struct line_writer lines;
     bool open;   /* "* n FETCH (" is written */
@@ -77,8 +82,10 @@ struct fetch {
     struct buf crlf;     /* decoded bytes with their line ends mended */
 };
 
-/* ---- cmd_fetch.c ---- */
+/* ---- fetch_ahead.c ---- */
 
+/* The current message is a new one: reads ahead if it is not in the window. */
+void fetch_ahead(struct imap_session *s, struct fetch *f);
 /* The facts of the current message's e-mail, its digest; false: they cannot be had (f->err). */
 const struct message_email *fetch_email(struct imap_session *s, struct fetch *f);
 bool fetch_need_digest(struct imap_session *s, struct fetch *f);

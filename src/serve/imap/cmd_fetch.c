@@ -67,7 +67,7 @@ static bool read_page(struct imap_session *s, struct fetch *f)
 {
     f->page_at = f->page_n = f->window = f->window_n = 0;
     while (f->page_n == 0 && f->next_uid && !f->stop) {
-        struct message_room room = {f->page, FETCH_PAGE, &f->page_n};
+        struct message_room room = {f->page, f->page_max, &f->page_n};
         f->stop = message_page(s->account, s->selected.id, &f->uids, &f->next_uid, room, &f->worst) != ST_OK;
     }
     f->missing -= f->page_n;
@@ -194,6 +194,17 @@ static void set_seen(struct imap_session *s, struct fetch *f)
     uidset_release(&change.refused);
 }
 
+static bool make_page(struct imap_session *s, struct fetch *f)
+{
+    uint64_t count = uidset_count(&f->uids);
+    f->page_max = count < FETCH_PAGE ? (size_t)count : FETCH_PAGE;
+    if (f->plain || count == 0)
+        return true;
+    f->page = ARENA_ARRAY(&s->arena, f->page_max, struct message_entry);
+    f->emails = ARENA_ARRAY(&s->arena, f->page_max, struct fetch_email);
+    return f->page && f->emails;
+}
+
 static enum st fetch_begin(struct imap_session *s, struct fetch *f, struct err *e)
 {
     TRY(imap_access(s, ACCESS_READ, s->selected.id, e));
@@ -203,6 +214,7 @@ static enum st fetch_begin(struct imap_session *s, struct fetch *f, struct err *
     bool may_set = !s->selected.read_only && access_allowed(&s->who, ACCESS_SEEN, s->who.account, s->selected.id);
     if (f->what.sets_seen && may_set && !uidset_empty(&f->uids))
         set_seen(s, f);
+    ENSURE(make_page(s, f), e, ST_TEMP, "out of memory");
     f->missing = uidset_count(&f->uids);
     f->next_uid = uidset_empty(&f->uids) ? 0 : 1;
     line_init(&f->lines, s);

@@ -8,7 +8,7 @@
 
 enum {
     FETCH_PAGE = 256,               /* index entries read at a time */
-    FETCH_EMAILS = 64,              /* e-mails (facts and digests) read at a time */
+    FETCH_EMAILS = 256,             /* e-mails (facts and digests) read at a time */
     FETCH_DIGESTS_MAX = 4 << 20,    /* bytes of digests kept; what does not fit is read when its turn comes */
     FETCH_BODIES_MAX = 128 << 10,   /* bytes of messages kept; larger ones are read in pieces when their turn comes */
     FETCH_HEADER_MAX = 1 << 20,     /* bytes of a header that HEADER.FIELDS looks through */
@@ -56,11 +56,11 @@ struct fetch {
     struct err err;   /* of the last item */
     struct err worst; /* how the command ends */
 
-    struct message_entry page[FETCH_PAGE];
-    size_t page_n, page_at;
-    uint32_t next_uid; /* 0: no more pages */
-    struct fetch_email emails[FETCH_EMAILS];
-    size_t window, window_n; /* emails[0] is of page[window] */
+    struct message_entry *page; /* page_max; as many as are wanted, but FETCH_PAGE at most */
+    size_t page_max, page_n, page_at;
+    uint32_t next_uid;          /* 0: no more pages */
+    struct fetch_email *emails; /* page_max; NULL: nothing but the index is wanted */
+    size_t window, window_n;    /* emails[0] is of page[window] */
     struct buf digests;
     struct buf bodies;
     size_t bodies_end; /* of page: before it bodies were read ahead, where that was possible */

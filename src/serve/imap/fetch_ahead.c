@@ -59,7 +59,7 @@ static void read_ahead(struct imap_session *s, struct fetch *f)
     size_t n = 0;
     f->window = f->bodies_end = f->page_at;
     f->window_n = f->page_n - f->page_at < FETCH_EMAILS ? f->page_n - f->page_at : FETCH_EMAILS;
-    memset(f->emails, 0, sizeof f->emails);
+    memset(f->emails, 0, f->window_n * sizeof *f->emails);
     buf_clear(&f->digests);
     sort_window(f, &a);
     for (size_t i = 0; i < f->window_n; i++) {
@@ -68,7 +68,7 @@ static void read_ahead(struct imap_session *s, struct fetch *f)
             ids[n++] = id;
     }
     if (message_emails(s->account, ids, n, keep_email, &a, &e) != ST_OK)
-        memset(f->emails, 0, sizeof f->emails);
+        memset(f->emails, 0, f->window_n * sizeof *f->emails);
 }
 
 void fetch_ahead(struct imap_session *s, struct fetch *f)
@@ -108,15 +108,15 @@ bool fetch_need_digest(struct imap_session *s, struct fetch *f)
  * what fails here. */
 static void read_bodies(struct imap_session *s, struct fetch *f)
 {
-    struct kv_blob_place places[FETCH_EMAILS];
-    struct fetch_email *of[FETCH_EMAILS];
+    struct kv_blob_place places[KV_TOGETHER_MAX];
+    struct fetch_email *of[KV_TOGETHER_MAX];
     struct err e = {0};
     size_t n = 0, bytes = 0, at = f->page_at;
     for (; at < f->window + f->window_n; at++) {
         struct fetch_email *email = &f->emails[at - f->window];
         if (!email->known || email->email.size == 0 || email->email.size > KV_TOGETHER_BYTES)
             continue;
-        if (bytes + email->email.size > FETCH_BODIES_MAX)
+        if (n == KV_TOGETHER_MAX || bytes + email->email.size > FETCH_BODIES_MAX)
             break;
         bytes += email->email.size;
         places[n] = (struct kv_blob_place){.id = email->email.blob};

@@ -175,19 +175,68 @@ void dot_encoder_init(struct dot_encoder *e, bool normalise)
     *e = (struct dot_encoder){.line_start = true, .normalise = normalise};
 }
 
-/* As it is, but for the dots. Only CRLF ends a line: what follows a bare LF is not unstuffed by the peer either. */
+/* Does a line start at `at`? Only CRLF ends a line: what follows a bare LF is not unstuffed by the peer either. */
+static bool starts_line(const struct dot_encoder *e, struct str in, size_t at)
+{
+    if (at == 0)
+        return e->line_start;
+    return in.p[at - 1] == '\n' && (at > 1 ? in.p[at - 2] == '\r' : e->cr);
+}
+
+/* Mail has fewer dots than lines, and base64 has none. */
+static size_t next_stuffed(const struct dot_encoder *e, struct str in, size_t at)
+{
+    for (; (at = next_of(in, at, '.')) < in.n; at++)
+        if (starts_line(e, in, at))
+            break;
+    return at;
+}
+
+/* The state behind `in`. */
+static void raw_end(struct dot_encoder *e, struct str in)
+{
+    bool line_start = starts_line(e, in, in.n); /* before e->cr changes */
+    e->cr = in.n ? in.p[in.n - 1] == '\r' : e->cr;
+    e->line_start = line_start;
+}
+
+/* From the back: each stuffed dot, and what follows it up to the next, moves by the number of dots up to it. */
+static void insert_dots(const struct dot_encoder *e, struct str in, char *to, size_t dots)
+{
+    size_t end = in.n;
+    for (size_t at = in.n; dots > 0;) {
+        const char *dot = memrchr(in.p, '.', at);
+        at = dot ? (size_t)(dot - in.p) : 0;
+        if (!starts_line(e, in, at))
+            continue;
+        memmove(to + at + dots, in.p + at, end - at);
+        to[at + dots - 1] = '.';
+        end = at;
+        dots--;
+    }
+}
+
+void dot_encode_in_place(struct dot_encoder *e, struct buf *out, size_t from)
+{
+    struct str in = str_from(buf_str(out), from);
+    size_t dots = 0;
+    for (size_t at = next_stuffed(e, in, 0); at < in.n; at = next_stuffed(e, in, at + 1))
+        dots++;
+    struct dot_encoder behind = *e;
+    raw_end(&behind, in);
+    if (dots && buf_reserve(out, dots)) {
+        insert_dots(e, str_from(buf_str(out), from), out->p + from, dots);
+        buf_grew(out, dots);
+    }
+    *e = behind;
+}
+
+/* As it is, but for the dots. */
 static void encode_raw(struct dot_encoder *e, struct str in, struct buf *out)
 {
-    while (in.n) {
-        if (e->line_start && in.p[0] == '.')
-            buf_add_c(out, '.');
-        size_t lf = next_of(in, 0, '\n'), n = lf < in.n ? lf + 1 : lf;
-        bool crlf = lf < in.n && (lf ? in.p[lf - 1] == '\r' : e->cr);
-        buf_add(out, str_upto(in, n));
-        e->line_start = crlf;
-        e->cr = in.p[n - 1] == '\r';
-        in = str_from(in, n);
-    }
+    size_t from = out->n;
+    buf_add(out, in);
+    dot_encode_in_place(e, out, from);
 }
 
 static void end_line(struct dot_encoder *e, struct buf *out)

@@ -40,6 +40,9 @@ struct dot_encoder {
 
 void dot_encoder_init(struct dot_encoder *e, bool normalise);
 void dot_encode(struct dot_encoder *e, struct str in, struct buf *out);
+/* The same for bytes that `out` has from `from` on, of which only what is behind a stuffed dot moves; never for
+ * `normalise`. */
+void dot_encode_in_place(struct dot_encoder *e, struct buf *out, size_t from);
 /* CRLF if the data did not end with one, then ".CRLF". */
 void dot_encode_end(struct dot_encoder *e, struct buf *out);
 

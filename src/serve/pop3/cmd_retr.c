@@ -2,7 +2,8 @@
 #include "base/rd.h"
 #include "serve/pop3/table.h"
 
-enum { PIECE_MAX = 64 << 10 };
+/* Stuffing can at most double a piece. */
+enum { PIECE_MAX = SESSION_OUTPUT_MAX / 2 - 64 };
 
 /* How much of the piece TOP still wants; *end: not more than that. */
 static size_t top_wanted(struct pop3_answer *a, struct str piece, bool *end)
@@ -31,29 +32,43 @@ static bool header_is_utf8(struct str piece)
 {
     size_t blank = str_find(piece, STR("\r\n\r\n"));
     struct str header = str_upto(piece, blank);
+    if (str_is_ascii(header))
+        return false;
     while (header.n && !str_is_utf8(header) && header.n + 4 > str_upto(piece, blank).n)
         header.n--; /* a character cut by the end of the piece */
-    return !str_is_ascii(header) && str_is_utf8(header);
+    return str_is_utf8(header);
 }
 
-static size_t piece_size(const struct pop3_session *s)
+static uint64_t left(const struct pop3_session *s) { return s->drop->messages[s->answer.at].size - s->answer.offset; }
+
+static size_t piece_max(const struct pop3_session *s)
 {
-    uint64_t left = s->drop->messages[s->answer.at].size - s->answer.offset;
-    size_t room = buf_room(s->out) / 2; /* stuffing can at most double a piece */
-    size_t n = room > 64 ? room - 64 : 0;
-    if (n > PIECE_MAX)
-        n = PIECE_MAX;
-    return left < n ? (size_t)left : n;
+    size_t room = buf_room(s->out) / 2;
+    return room > 64 ? room - 64 : 0;
 }
 
-static enum pop3_more piece_put(struct pop3_session *s, struct str piece)
+/* The store reads and unpacks a message whole, however little of it is wanted: so what would be cut now, but fits into an empty
+ * output, waits until the output has drained. */
+static bool waits(const struct pop3_session *s) { return s->out->n > 0 && left(s) > piece_max(s) && left(s) <= PIECE_MAX; }
+
+/* Appends the next piece as it is in the store. */
+static enum st piece_read(struct pop3_session *s, struct err *e)
+{
+    size_t n = left(s) < piece_max(s) ? (size_t)left(s) : piece_max(s);
+    return maildrop_read(s->drop, s->answer.at, s->answer.offset, n, s->out, e);
+}
+
+/* Makes of the piece in the output, from `from` on, what goes over the wire. */
+static enum pop3_more piece_put(struct pop3_session *s, size_t from)
 {
     struct pop3_answer *a = &s->answer;
+    struct str piece = str_from(buf_str(s->out), from);
     bool end = false;
-    struct str wanted = a->top ? str_upto(piece, top_wanted(a, piece, &end)) : piece;
-    dot_encode(&a->dot, wanted, s->out);
     a->offset += piece.n;
-    s->retrieved_bytes += wanted.n;
+    if (a->top)
+        buf_cut(s->out, from + top_wanted(a, piece, &end));
+    s->retrieved_bytes += s->out->n - from;
+    dot_encode_in_place(&a->dot, s->out, from);
     if (!end && a->offset < s->drop->messages[a->at].size)
         return POP3_MORE;
     dot_encode_end(&a->dot, s->out);
@@ -61,54 +76,63 @@ static enum pop3_more piece_put(struct pop3_session *s, struct str piece)
     return POP3_DONE;
 }
 
-static enum pop3_more more(struct pop3_session *s)
-{
-    enum pop3_more more = POP3_MORE;
-    while (more == POP3_MORE && buf_room(s->out) >= SESSION_OUTPUT_LOW) {
-        DEFER(buf_release) struct buf piece = BUF_INIT(PIECE_MAX);
-        struct err e = {0};
-        enum st st = maildrop_read(s->drop, s->answer.at, s->answer.offset, piece_size(s), &piece, &e);
-        if (st != ST_OK || piece.n == 0 || !buf_ok(&piece))
-            return POP3_BROKEN;
-        more = piece_put(s, buf_str(&piece));
-    }
-    return more;
-}
-
-static enum pop3_next not_there(struct pop3_session *s, enum st st, const struct err *e)
+static enum pop3_more refuse(struct pop3_session *s, enum st st, const struct err *e)
 {
     if (st == ST_NOTFOUND)
         pop3_err(s, POP3_CODE_NONE, "this message was removed by another session");
     else
         pop3_err(s, e->class == ST_CORRUPT ? POP3_CODE_SYS_PERM : POP3_CODE_SYS_TEMP, "the message cannot be read");
-    return POP3_NEXT_COMMAND;
+    return POP3_DONE;
+}
+
+/* The status line comes first, and is taken back if there is nothing to say it of. */
+static enum pop3_more begin(struct pop3_session *s)
+{
+    struct err e = {0};
+    struct pop3_answer *a = &s->answer;
+    uint32_t size = s->drop->messages[a->at].size;
+    size_t before = s->out->n;
+    if (a->top)
+        pop3_ok(s, "the beginning of the message follows");
+    else
+        pop3_ok(s, "%u octets", size);
+    size_t from = s->out->n;
+    enum st st = piece_read(s, &e);
+    struct str piece = str_from(buf_str(s->out), from);
+    bool utf8 = !s->utf8 && s->settings->pop3_utf8_strict && header_is_utf8(piece);
+    a->begun = st == ST_OK && !utf8 && (piece.n > 0 || size == 0);
+    if (a->begun)
+        return piece_put(s, from);
+    buf_cut(s->out, before);
+    if (!utf8)
+        return refuse(s, st, &e);
+    pop3_err(s, POP3_CODE_UTF8, "this message needs the UTF8 command");
+    return POP3_DONE;
+}
+
+static enum pop3_more more(struct pop3_session *s)
+{
+    enum pop3_more more = POP3_MORE;
+    if (!s->answer.begun)
+        more = begin(s);
+    while (more == POP3_MORE && buf_room(s->out) >= SESSION_OUTPUT_LOW && !waits(s)) {
+        struct err e = {0};
+        size_t from = s->out->n;
+        if (piece_read(s, &e) != ST_OK || s->out->n == from)
+            return POP3_BROKEN;
+        more = piece_put(s, from);
+    }
+    return more;
 }
 
 enum pop3_next pop3_message_send(struct pop3_session *s, uint32_t index, bool top, uint32_t lines)
 {
-    DEFER(buf_release) struct buf piece = BUF_INIT(PIECE_MAX);
-    struct err e = {0};
-    const struct pop3_message *m = &s->drop->messages[index];
-    struct pop3_answer answer = {.more = more, .at = index, .top = top, .in_header = true, .lines_left = lines};
-    dot_encoder_init(&answer.dot, false);
-    s->answer = answer;
-    enum st st = maildrop_read(s->drop, index, 0, piece_size(s), &piece, &e);
-    bool utf8 = !s->utf8 && s->settings->pop3_utf8_strict && header_is_utf8(buf_str(&piece));
-    if (st != ST_OK || utf8 || !buf_ok(&piece) || (piece.n == 0 && m->size)) {
-        s->answer = (struct pop3_answer){0};
-        if (!utf8)
-            return not_there(s, st, &e);
-        pop3_err(s, POP3_CODE_UTF8, "this message needs the UTF8 command");
-        return POP3_NEXT_COMMAND;
-    }
-    if (top)
-        pop3_ok(s, "the beginning of the message follows");
-    else
-        pop3_ok(s, "%u octets", m->size);
-    if (piece_put(s, buf_str(&piece)) == POP3_DONE)
-        s->answer = (struct pop3_answer){0};
-    else
+    s->answer = (struct pop3_answer){.more = more, .at = index, .top = top, .in_header = true, .lines_left = lines};
+    dot_encoder_init(&s->answer.dot, false);
+    if (waits(s) || begin(s) == POP3_MORE)
         s->state = POP3_ANSWERING;
+    else
+        s->answer = (struct pop3_answer){0};
     return POP3_NEXT_COMMAND;
 }
 

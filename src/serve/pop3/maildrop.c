@@ -7,7 +7,13 @@
 #include "rt/random.h"
 #include "store/message.h"
 
-enum { PAGE = 128, ARENA_BYTES = 256 << 10 };
+enum { PAGE = 128, ARENA_BYTES = 256 << 10, AHEAD = 32 };
+
+struct maildrop_ahead {
+    uint32_t first, count; /* messages first to first + count - 1 */
+    bool known[AHEAD];
+    struct message_email facts[AHEAD];
+};
 
 static enum st take_lease(struct pop3_maildrop *m, account_id id, const struct pop3_maildrop_how *how, struct err *e)
 {
@@ -89,6 +95,7 @@ void maildrop_free(struct pop3_maildrop *m)
         account_unref(m->account);
     free(m->messages);
     free(m->deleted);
+    free(m->ahead);
     free(m);
 }
 
@@ -106,10 +113,60 @@ void maildrop_undelete_all(struct pop3_maildrop *m)
     m->deleted_bytes = 0;
 }
 
+/* ---- reading ---- */
+
+struct keep {
+    struct pop3_maildrop *m;
+    uint32_t at;
+};
+
+static bool keep_facts(void *context, const struct message_email *email, struct str digest)
+{
+    (void)digest;
+    struct keep *k = context;
+    struct maildrop_ahead *a = k->m->ahead;
+    while (k->at < a->count && k->m->messages[a->first + k->at].email != email->id)
+        k->at++;
+    if (k->at == a->count)
+        return false;
+    a->facts[k->at] = *email;
+    a->known[k->at] = true;
+    return true;
+}
+
+/* Facts of message i; when messages are read one after the other, of the next ones too, by range. */
+static void read_ahead(struct pop3_maildrop *m, uint32_t i)
+{
+    struct maildrop_ahead *a = m->ahead;
+    struct err e = {0};
+    uint64_t ids[AHEAD];
+    uint32_t most = i == a->first + a->count ? AHEAD : 1;
+    memset(a, 0, sizeof *a);
+    a->first = i;
+    for (; a->count < most && i + a->count < m->count; a->count++) {
+        ids[a->count] = m->messages[i + a->count].email;
+        if (a->count > 0 && ids[a->count] <= ids[a->count - 1])
+            break; /* copied from elsewhere: ids are wanted in order */
+    }
+    struct keep k = {m, 0};
+    if (message_emails(m->account, ids, a->count, keep_facts, &k, &e) != ST_OK)
+        memset(a->known, 0, sizeof a->known); /* tried again, and told, in its turn */
+}
+
 enum st maildrop_read(struct pop3_maildrop *m, uint32_t i, uint64_t offset, size_t length, struct buf *out, struct err *e)
 {
-    return message_read(m->account, m->messages[i].email, offset, length, out, e);
+    struct message_email one;
+    if (!m->ahead)
+        m->ahead = calloc(1, sizeof *m->ahead);
+    if (m->ahead && i - m->ahead->first >= m->ahead->count)
+        read_ahead(m, i);
+    if (m->ahead && m->ahead->known[i - m->ahead->first])
+        return message_read_email(m->account, &m->ahead->facts[i - m->ahead->first], offset, length, out, e);
+    TRY(message_email(m->account, m->messages[i].email, &one, e));
+    return message_read_email(m->account, &one, offset, length, out, e);
 }
+
+/* ---- the update ---- */
 
 static enum st expunge(struct pop3_maildrop *m, struct uidset *uids, struct uidset *expunged, struct err *e)
 {

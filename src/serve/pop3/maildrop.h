@@ -14,6 +14,8 @@ struct pop3_message {
     uint64_t email;
 };
 
+struct maildrop_ahead; /* facts of the messages that are read next */
+
 struct pop3_maildrop {
     struct store *store;
     struct account *account;
@@ -24,7 +26,8 @@ struct pop3_maildrop {
     uint32_t deleted_count;
     uint64_t bytes, deleted_bytes;
     struct pop3_message *messages;
-    uint8_t *deleted; /* bit i: message i + 1 */
+    uint8_t *deleted;             /* bit i: message i + 1 */
+    struct maildrop_ahead *ahead; /* NULL: nothing was read yet */
 };
 
 struct pop3_maildrop_how {
@@ -42,7 +45,8 @@ enum st maildrop_renew(struct pop3_maildrop *m, unsigned lease_ms, struct err *e
 static inline bool maildrop_is_deleted(const struct pop3_maildrop *m, uint32_t i) { return (m->deleted[i / 8] >> (i % 8)) & 1; }
 void maildrop_delete(struct pop3_maildrop *m, uint32_t i);
 void maildrop_undelete_all(struct pop3_maildrop *m);
-/* Part of message i: appends up to `length` bytes from `offset`. ST_NOTFOUND: another session removed it. */
+/* Part of message i: appends up to `length` bytes from `offset`. ST_NOTFOUND: another session removed it. What it removes while
+ * messages are read one after the other may still be had. */
 enum st maildrop_read(struct pop3_maildrop *m, uint32_t i, uint64_t offset, size_t length, struct buf *out, struct err *e) MUST_USE;
 /* The update state: removes what was deleted, durably, in one go. *removed: how many were there. */
 enum st maildrop_update(struct pop3_maildrop *m, uint64_t *removed, struct err *e) MUST_USE;

@@ -9,7 +9,8 @@
  * A maildrop is there in TRANSACTION and ANSWERING, and only there. APOP is not offered: it needs passwords stored in the clear
  * (RFC 1939 7), so the greeting has no timestamp.
  *
- * Ownership: one thread at a time steps a session. Memory: 1 KB, and 16 bytes for each message of the maildrop. */
+ * Ownership: one thread at a time steps a session. Memory: 1 KB, 16 bytes for each message of the maildrop, and 2 KB once messages
+ * are read. */
 #ifndef SERVE_POP3_POP3_H
 #define SERVE_POP3_POP3_H
 
@@ -47,6 +48,7 @@ struct pop3_answer {
     uint32_t at;                                    /* LIST, UIDL: next message; RETR, TOP: the message */
     uint64_t offset;                                /* RETR, TOP: next byte */
     struct dot_encoder dot;
+    bool begun; /* RETR, TOP: the status line was said */
     bool top, in_header, line_has_text;
     uint32_t lines_left; /* TOP: of the body */
 };

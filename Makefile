@@ -1,5 +1,5 @@
 # A few names for what script/ does.
-.PHONY: all run test check bench bench-micro fuzz crash interop install clean
+.PHONY: all run test check bench bench-micro bench-guard fuzz crash interop install clean
 all:
 	script/bootstrap
 	script/build
@@ -17,6 +17,10 @@ bench: ## beside Postfix + Dovecot, ROUNDS times (default 3); needs root
 bench-micro: ## the microbenchmarks, from the engine to whole IMAP sessions
 	script/bootstrap
 	bench/run
+bench-guard: ## instruction counts of the hot paths; fails when one grew by more than 10 %
+	script/bootstrap guard
+	script/build
+	bench/guard
 fuzz: ## every fuzz target, MINUTES each (default 10)
 	script/bootstrap test
 	script/fuzz $${MINUTES:-10}

@@ -86,17 +86,39 @@ static bool visit_page(void *context, struct str key, struct str value)
     return false;
 }
 
+/* The stored bytes of a page, into *value. ST_NOTFOUND, without a text, if there is none. */
+static enum st get_page(struct account *a, uint32_t mailbox, uint32_t number, struct buf *value, struct err *e)
+{
+    struct err own = {0};
+    struct key key = key_u32_u32(KEY_PAGE, mailbox, number);
+    enum st s = kv_get(account_kv(a), a->partition, key_str(&key), value, &own);
+    if (s != ST_OK && s != ST_NOTFOUND && e)
+        *e = own;
+    return s;
+}
+
+/* On the stack: a page is never longer, and no memory is taken. */
+#define PAGE_BUF(room) ((struct buf){(room), 0, sizeof(room), sizeof(room), false})
+
 static enum st walk_one(struct account *a, uint32_t mailbox, uint32_t number, struct walk *w, struct err *e)
 {
     char room[PAGE_BYTES_MAX + 8];
-    struct buf value = {room, 0, sizeof room, sizeof room, false}; /* a page is never longer: no memory is taken */
-    struct key key = key_u32_u32(KEY_PAGE, mailbox, number);
-    enum st s = kv_get(account_kv(a), a->partition, key_str(&key), &value, e);
+    struct buf value = PAGE_BUF(room);
+    enum st s = get_page(a, mailbox, number, &value, e);
     if (s == ST_NOTFOUND)
         return ST_OK;
     TRY(s);
     (void)walk_page(w, number, buf_str(&value));
     return w->st;
+}
+
+/* A single message is what clients fetch most often. */
+static enum st find_one(struct account *a, uint32_t mailbox, uint32_t uid, struct message_entry *out, struct err *e)
+{
+    char room[PAGE_BYTES_MAX + 8];
+    struct buf value = PAGE_BUF(room);
+    TRY(get_page(a, mailbox, uid >> PAGE_BITS, &value, e));
+    return page_decode_one(buf_str(&value), uid, out, e);
 }
 
 static enum st walk_range(struct account *a, uint32_t mailbox, uint32_t first, uint32_t last, struct walk *w, struct err *e)
@@ -161,12 +183,24 @@ static bool collect_entry(void *context, const struct message_entry *entry)
     return c->count < c->max;
 }
 
+static enum st page_of_one(struct account *a, uint32_t mailbox, uint32_t uid, struct message_room room, struct err *e)
+{
+    enum st s = find_one(a, mailbox, uid, room.entries, e);
+    *room.count = s == ST_OK;
+    return s == ST_NOTFOUND ? ST_OK : s;
+}
+
 enum st message_page(struct account *a, uint32_t mailbox, const struct uidset *uids, uint32_t *next_uid, struct message_room room,
                      struct err *e)
 {
     *room.count = 0;
     uint32_t below;
     TRY(check_mailbox(a, mailbox, &below, e));
+    uint32_t from = *next_uid, only = uids && uidset_count(uids) == 1 ? uidset_max(uids) : 0;
+    if (only && room.max > 0) {
+        *next_uid = 0;
+        return only >= from && only < below ? page_of_one(a, mailbox, only, room, e) : ST_OK;
+    }
     struct collect c = {room.entries, 0, room.max};
     struct walk w = {.uids = uids, .from = *next_uid ? *next_uid : 1, .below = below, .visit = collect_entry, .context = &c};
     if (room.max > 0)
@@ -181,10 +215,8 @@ enum st message_find(struct account *a, uint32_t mailbox, uint32_t uid, struct m
 {
     uint32_t below;
     TRY(check_mailbox(a, mailbox, &below, e));
-    struct collect c = {out, 0, 1};
-    struct walk w = {.uids = NULL, .from = uid, .below = below, .visit = collect_entry, .context = &c, .e = e};
-    TRY(walk_one(a, mailbox, uid >> PAGE_BITS, &w, e));
-    return c.count == 1 && out->uid == uid ? ST_OK : no_message(e);
+    enum st s = uid > 0 && uid < below ? find_one(a, mailbox, uid, out, e) : ST_NOTFOUND;
+    return s == ST_NOTFOUND ? no_message(e) : s;
 }
 
 /* ---- e-mails ---- */

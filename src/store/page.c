@@ -44,11 +44,11 @@ static void get_column(const struct page *p, enum column c, uint64_t v[PAGE_ENTR
 #undef EACH
 }
 
-static void set_column(struct page *p, enum column c, const uint64_t v[PAGE_ENTRIES])
+static void set_column(struct message_entry *entries, uint32_t count, enum column c, const uint64_t *v)
 {
 #define EACH(assignment)                                                                                                           \
-    for (uint32_t i = 0; i < p->count; i++)                                                                                        \
-    p->entries[i].assignment
+    for (uint32_t i = 0; i < count; i++)                                                                                           \
+    entries[i].assignment
     switch (c) {
     case FLAGS:
         EACH(flags = (uint32_t)v[i]);
@@ -78,7 +78,7 @@ static void set_column(struct page *p, enum column c, const uint64_t v[PAGE_ENTR
 }
 
 /* The largest value that a column may have. */
-static uint64_t column_max(enum column c, const struct page *p)
+static uint64_t column_max(enum column c, uint64_t highest_modseq)
 {
     switch (c) {
     case FLAGS:
@@ -90,7 +90,7 @@ static uint64_t column_max(enum column c, const struct page *p)
     case INTERNAL:
         return UINT64_MAX;
     case MODSEQ:
-        return p->highest_modseq;
+        return highest_modseq;
     case COLUMNS:
         break;
     }
@@ -174,6 +174,22 @@ static bool take_uids(const char *bits, uint32_t number, struct page *p)
     return n == p->count;
 }
 
+/* What is before the columns. */
+struct head {
+    uint32_t count;
+    struct str bits; /* which UIDs are there */
+    uint64_t highest_modseq;
+};
+
+static bool take_head(struct rd *r, struct head *h)
+{
+    unsigned version = rd_u8(r);
+    h->count = rd_u8(r);
+    h->bits = rd_bytes(r, PAGE_ENTRIES / 8);
+    h->highest_modseq = rd_varint(r);
+    return rd_ok(r) && version == RECORD_VERSION && h->count > 0 && h->count <= PAGE_ENTRIES;
+}
+
 enum st page_decode(struct str bytes, uint32_t number, struct page *p, struct err *e)
 {
     char room[PAGE_BYTES_MAX + PAGE_SLACK]; /* so that columns can be read 8 bytes at a time */
@@ -184,18 +200,69 @@ enum st page_decode(struct str bytes, uint32_t number, struct page *p, struct er
         memcpy(room, bytes.p, bytes.n);
     memset(room + bytes.n, 0, PAGE_SLACK);
     struct rd r = rd_of(str_make(room, bytes.n));
-    unsigned version = rd_u8(&r);
-    p->count = rd_u8(&r);
-    struct str bits = rd_bytes(&r, PAGE_ENTRIES / 8);
-    p->highest_modseq = rd_varint(&r);
-    if (!rd_ok(&r) || version != RECORD_VERSION || p->count == 0 || p->count > PAGE_ENTRIES || !take_uids(bits.p, number, p))
+    struct head h;
+    bool head = take_head(&r, &h);
+    p->count = h.count;
+    p->highest_modseq = h.highest_modseq;
+    if (!head || !take_uids(h.bits.p, number, p))
         return record_corrupt("index page head", e);
     for (int c = 0; c < COLUMNS; c++) {
-        if (!take_column(&r, column_max((enum column)c, p), v, p->count))
+        if (!take_column(&r, column_max((enum column)c, p->highest_modseq), v, p->count))
             return record_corrupt("index page column", e);
-        set_column(p, (enum column)c, v);
+        set_column(p->entries, p->count, (enum column)c, v);
     }
     return rd_end(&r) && p->entries[0].uid != 0 ? ST_OK : record_corrupt("index page end", e);
+}
+
+/* How many UIDs of the page are before this one, and whether it is there; false if the number of all is not `count`. */
+static bool find_uid(const struct head *h, uint32_t uid, uint32_t *before, bool *there)
+{
+    uint32_t bit = uid % PAGE_ENTRIES, all = 0;
+    *before = 0;
+    for (uint32_t word = 0; word < PAGE_ENTRIES / 64; word++) {
+        uint64_t set = le64_get(h->bits.p + 8 * word), upto = bit / 64 > word ? UINT64_MAX : (UINT64_C(1) << bit % 64) - 1;
+        all += (uint32_t)__builtin_popcountll(set);
+        if (word <= bit / 64)
+            *before += (uint32_t)__builtin_popcountll(set & upto);
+    }
+    *there = h->bits.p[bit / 8] >> bit % 8 & 1;
+    return all == h->count;
+}
+
+/* Value number i of a column. */
+static bool take_value(struct rd *r, uint64_t most, uint32_t count, uint32_t i, uint64_t *out)
+{
+    unsigned width = rd_u8(r);
+    uint64_t least = rd_varint(r), above = 0;
+    if (!rd_ok(r) || width > 8 || least > most)
+        return false;
+    struct str bytes = rd_bytes(r, (size_t)width * count);
+    if (!rd_ok(r))
+        return false;
+    for (unsigned k = width; k-- > 0;)
+        above = above << 8 | (unsigned char)bytes.p[(size_t)i * width + k];
+    *out = least + above;
+    return above <= most - least;
+}
+
+enum st page_decode_one(struct str bytes, uint32_t uid, struct message_entry *out, struct err *e)
+{
+    struct rd r = rd_of(bytes);
+    struct head h;
+    uint32_t before;
+    bool there;
+    if (bytes.n > PAGE_BYTES_MAX || !take_head(&r, &h) || !find_uid(&h, uid, &before, &there))
+        return record_corrupt("index page head", e);
+    if (!there)
+        return ST_NOTFOUND;
+    out->uid = uid;
+    for (int c = 0; c < COLUMNS; c++) {
+        uint64_t v;
+        if (!take_value(&r, column_max((enum column)c, h.highest_modseq), h.count, before, &v))
+            return record_corrupt("index page column", e);
+        set_column(out, 1, (enum column)c, &v);
+    }
+    return rd_end(&r) ? ST_OK : record_corrupt("index page end", e);
 }
 
 unsigned page_at(const struct page *p, uint32_t uid)

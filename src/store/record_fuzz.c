@@ -77,12 +77,16 @@ static void fuzz_page(struct str s)
 {
     struct page *p = malloc(sizeof *p), *q = malloc(sizeof *q);
     char *back = malloc(PAGE_BYTES_MAX + PAGE_SLACK);
+    struct message_entry one = {0};
+    (void)!page_decode_one(s, 5, &one, NULL);
     if (p && q && back && page_decode(s, 0, p, NULL) == ST_OK) {
         size_t n = page_encode(p, back);
         check(n <= PAGE_BYTES_MAX);
         check(page_decode(str_make(back, n), 0, q, NULL) == ST_OK);
         check(p->count == q->count && memcmp(p->entries, q->entries, p->count * sizeof p->entries[0]) == 0);
         (void)page_find(p, 5);
+        for (uint32_t i = 0; i < p->count; i++)
+            check(page_decode_one(s, p->entries[i].uid, &one, NULL) == ST_OK && memcmp(&one, &p->entries[i], sizeof one) == 0);
     }
     free(p);
     free(q);

@@ -210,6 +210,18 @@ static void fill_page(struct page *p, uint32_t first, uint32_t step, uint32_t co
     p->highest_modseq = 1000 + count;
 }
 
+/* Each entry alone is what it is among the others; what is not there is not found. */
+static void check_one_by_one(struct str bytes, struct page *p)
+{
+    for (uint32_t uid = 256; uid < 256 + PAGE_ENTRIES; uid++) {
+        struct message_entry one = {0};
+        const struct message_entry *want = page_find(p, uid);
+        assert_int_equal(page_decode_one(bytes, uid, &one, NULL), want ? ST_OK : ST_NOTFOUND);
+        if (want)
+            assert_memory_equal(&one, want, sizeof one);
+    }
+}
+
 static void pages_round_trip(void **state)
 {
     (void)state;
@@ -223,6 +235,7 @@ static void pages_round_trip(void **state)
         struct str bytes = encode_page(p, room);
         assert_int_equal(page_decode(bytes, 2, q, NULL), ST_OK);
         assert_memory_equal(p, q, page_size(p));
+        check_one_by_one(bytes, p);
     }
     fill_page(p, 256, 1, 128);
     assert_true(encode_page(p, room).n < 128 * 16); /* ordinary mail */
@@ -234,6 +247,7 @@ static void pages_round_trip(void **state)
         p->highest_modseq = UINT64_MAX;
         assert_int_equal(page_decode(encode_page(p, room), 2, q, NULL), ST_OK);
         assert_memory_equal(p, q, page_size(p));
+        check_one_by_one(encode_page(p, room), p);
     }
     free(p);
     free(q);
@@ -250,8 +264,11 @@ static void pages_are_checked(void **state)
     assert_int_equal(page_at(q, 257), 1);
     assert_ptr_equal(page_find(q, 258), &q->entries[1]);
     assert_null(page_find(q, 257));
-    for (size_t n = 0; n < bytes.n; n++)
+    struct message_entry one;
+    for (size_t n = 0; n < bytes.n; n++) {
         assert_int_equal(page_decode(str_upto(bytes, n), 2, q, NULL), ST_CORRUPT);
+        assert_int_equal(page_decode_one(str_upto(bytes, n), 258, &one, NULL), ST_CORRUPT);
+    }
     static const struct {
         const char *what;
         size_t at;
@@ -261,12 +278,13 @@ static void pages_are_checked(void **state)
     for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
         char before = room[damage[i].at];
         room[damage[i].at] = (char)damage[i].value;
-        if (page_decode(bytes, 2, q, NULL) != ST_CORRUPT)
+        if (page_decode(bytes, 2, q, NULL) != ST_CORRUPT || page_decode_one(bytes, 258, &one, NULL) != ST_CORRUPT)
             fail_msg("%s: accepted", damage[i].what);
         room[damage[i].at] = before;
     }
     p->entries[2].modseq = p->highest_modseq + 1;
     assert_int_equal(page_decode(encode_page(p, room), 2, q, NULL), ST_CORRUPT);
+    assert_int_equal(page_decode_one(encode_page(p, room), p->entries[2].uid, &one, NULL), ST_CORRUPT);
     fill_page(p, 0, 1, 3); /* UID 0 does not exist */
     assert_int_equal(page_decode(encode_page(p, room), 0, q, NULL), ST_CORRUPT);
     fill_page(p, 1, 1, 127);

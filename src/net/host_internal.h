@@ -63,6 +63,7 @@ struct conn {
 /* Where a thread stands by for a place (host_place.c). */
 struct seat {
     sem_t given;
+    bool go_on; /* with it; false: the threads shall end */
     struct seat *below;
 };
 
@@ -88,7 +89,7 @@ struct places {
     atomic_uint most;         /* the same, and those that the ticker let in */
     atomic_uint running;      /* poll or work; more than `most` for a moment when waiting ones come back */
     struct seat *standing_by; /* the last that came on top */
-    atomic_bool ending;       /* the members up to here change under the lock only */
+    bool ending;              /* the members up to here change under the lock only */
     atomic_uint polling;      /* of the running ones, in epoll_wait */
     atomic_uint waiting;      /* said so */
     _Atomic uint64_t polls;

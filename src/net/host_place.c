@@ -29,6 +29,7 @@ static bool enter_locked(struct places *p, struct seat *s)
     bool free = p->running < p->most || p->ending;
     if (free) {
         p->running++;
+        s->go_on = !p->ending;
     } else {
         s->below = p->standing_by;
         p->standing_by = s;
@@ -36,7 +37,7 @@ static bool enter_locked(struct places *p, struct seat *s)
     pthread_mutex_unlock(&p->lock);
     while (!free)
         free = sem_wait(&s->given) == 0; /* or a signal */
-    return !p->ending;
+    return s->go_on;
 }
 
 /* Under the lock: takes the one that stood by last, and gives it a place. NULL: none. Wake it after the lock. */
@@ -46,6 +47,7 @@ static struct seat *let_in_locked(struct places *p)
     if (!s)
         return NULL;
     p->standing_by = s->below;
+    s->go_on = !p->ending;
     p->running++;
     return s;
 }

@@ -130,23 +130,47 @@ static bool ret_value(struct value v, enum smtp_ret *out)
     return *out != SMTP_RET_NONE;
 }
 
-static bool envid_value(struct value v, struct str *out)
+/* "up to 20 digits" (RFC 1870 5). What does not fit into 64 bits is too big like anything else, not malformed. */
+static bool size_value(struct value v, uint64_t *out)
 {
-    *out = v.text;
-    return v.text.n > 0 && v.text.n <= SMTP_ENVID_MAX && xtext_valid(v.text);
+    if (v.text.n > 20)
+        return false;
+    for (size_t i = 0; i < v.text.n; i++)
+        if (!ascii_digit(v.text.p[i]))
+            return false;
+    if (v.text.n && !str_to_u64(v.text, out))
+        *out = UINT64_MAX;
+    return v.text.n > 0;
 }
 
-/* xtext of a mailbox, or <> (RFC 4954 5). Some clients send the mailbox in brackets. */
+/* xtext of printable characters (RFC 3461 4.4): it comes back in the reports. */
+static bool envid_value(struct value v, struct str *out)
+{
+    DEFER(buf_release) struct buf text = BUF_INIT(SMTP_ENVID_MAX);
+    *out = v.text;
+    if (v.text.n == 0 || v.text.n > SMTP_ENVID_MAX || !xtext_valid(v.text) || !xtext_decode(v.text, &text))
+        return false;
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] < ' ' || text.p[i] > '~')
+            return false;
+    return true;
+}
+
+/* xtext of a mailbox, or <> (RFC 4954 5). Some clients send the mailbox in brackets, or a login name without a domain. */
 static bool auth_value(struct arena *arena, struct value v, struct str *out)
 {
     DEFER(buf_release) struct buf text = BUF_INIT(2 * ADDRESS_PATH_MAX);
+    struct address parsed;
     *out = STR("");
-    if (str_eq(v.text, STR("<>")))
-        return true;
     if (!v.given || !xtext_decode(v.text, &text))
         return false;
-    *out = arena_str(arena, buf_str(&text));
-    return out->p != NULL;
+    struct str mailbox = buf_str(&text);
+    if (str_starts(mailbox, STR("<")) && str_ends(mailbox, STR(">")))
+        mailbox = str_sub(mailbox, 1, mailbox.n - 2);
+    if (mailbox.n == 0)
+        return true;
+    *out = arena_str(arena, mailbox);
+    return out->p && address_parse(arena, mailbox, ADDRESS_UTF8 | ADDRESS_BARE, &parsed, NULL) == ST_OK;
 }
 
 static bool priority_value(struct value v, int *out) /* RFC 6710 4.1 */
@@ -178,8 +202,8 @@ static bool by_value(struct value v, struct smtp_mail *out) /* RFC 2852 4 */
 static bool mail_param(struct arena *arena, unsigned param, struct value v, struct smtp_mail *out)
 {
     switch ((enum smtp_param)param) {
-    case SMTP_PARAM_SIZE: /* RFC 1870 6.1: up to 20 digits */
-        return v.text.n <= 20 && str_to_u64(v.text, &out->size);
+    case SMTP_PARAM_SIZE:
+        return size_value(v, &out->size);
     case SMTP_PARAM_BODY:
         return body_value(v, &out->body);
     case SMTP_PARAM_SMTPUTF8:
@@ -238,7 +262,9 @@ static bool orcpt_value(struct value v, struct str *out)
     DEFER(buf_release) struct buf address = BUF_INIT(SMTP_ORCPT_MAX * 4);
     struct str type;
     *out = v.text;
-    return v.text.n <= SMTP_ORCPT_MAX && xtext_orcpt_decode(v.text, &type, &address);
+    if (v.text.n > SMTP_ORCPT_MAX || !xtext_orcpt_decode(v.text, &type, &address))
+        return false;
+    return str_eq_nocase(type, STR("utf-8")) || xtext_valid(str_from(v.text, type.n + 1));
 }
 
 static bool rcpt_param(unsigned param, struct value v, struct smtp_rcpt *out)
@@ -262,16 +288,14 @@ static bool take_keyword(struct rd *r, struct str keyword)
     return true;
 }
 
-/* SMTPUTF8 stands behind the address that it allows. */
-static bool announces_utf8(struct str arg, unsigned offered)
+/* A path, and whether it was written in ASCII. A name in UTF-8 is read in any case: whether SMTPUTF8 allows it, stands behind it.
+ */
+static enum st take_path(struct arena *arena, struct rd *r, unsigned flags, struct address *out, bool *ascii, struct err *e)
 {
-    struct str rest = str_from(arg, str_find_char(arg, '>') == STR_NPOS ? arg.n : str_rfind_char(arg, '>')), word;
-    if (!(offered & SMTP_PARAM_SMTPUTF8))
-        return false;
-    while (str_split(&rest, ' ', &word))
-        if (str_eq_nocase(word, STR("SMTPUTF8")))
-            return true;
-    return false;
+    const char *from = r->p;
+    TRY(address_path_take(arena, r, flags | ADDRESS_UTF8, out, e));
+    *ascii = str_is_ascii((struct str){from, (size_t)(r->p - from)});
+    return ST_OK;
 }
 
 enum st smtp_mail_parse(struct arena *arena, struct str arg, unsigned offered, struct smtp_mail *out, struct err *e)
@@ -279,10 +303,11 @@ enum st smtp_mail_parse(struct arena *arena, struct str arg, unsigned offered, s
     struct rd r = rd_of(arg);
     struct str keyword;
     struct value v;
+    bool ascii = false;
     *out = (struct smtp_mail){.fault = SMTP_FAULT_SYNTAX};
     ENSURE(take_keyword(&r, STR("FROM:")), e, ST_PERM, "Syntax: MAIL FROM:<address> [parameters]");
     out->fault = SMTP_FAULT_ADDRESS;
-    TRY(address_path_take(arena, &r, ADDRESS_NULL | (announces_utf8(arg, offered) ? ADDRESS_UTF8 : 0), &out->from, e));
+    TRY(take_path(arena, &r, ADDRESS_NULL, &out->from, &ascii, e));
     for (int count = 0; count <= SMTP_PARAMS_MAX && param_next(&r, &keyword, &v); count++) {
         unsigned param = param_find(keyword);
         TRY(param_admit(keyword, param, offered & MAIL_PARAMS, &out->given, &out->fault, e));
@@ -291,6 +316,8 @@ enum st smtp_mail_parse(struct arena *arena, struct str arg, unsigned offered, s
     }
     out->fault = SMTP_FAULT_SYNTAX;
     ENSURE(rd_ok(&r) && rd_end(&r), e, ST_PERM, "Malformed parameters");
+    out->fault = SMTP_FAULT_NOT_ASCII;
+    ENSURE(ascii || (out->given & SMTP_PARAM_SMTPUTF8), e, ST_PERM, "This sender needs SMTPUTF8");
     out->fault = SMTP_FAULT_NONE;
     return ST_OK;
 }
@@ -300,10 +327,11 @@ enum st smtp_rcpt_parse(struct arena *arena, struct str arg, unsigned offered, b
     struct rd r = rd_of(arg);
     struct str keyword;
     struct value v;
+    bool ascii = false;
     *out = (struct smtp_rcpt){.fault = SMTP_FAULT_SYNTAX};
     ENSURE(take_keyword(&r, STR("TO:")), e, ST_PERM, "Syntax: RCPT TO:<address> [parameters]");
     out->fault = SMTP_FAULT_ADDRESS;
-    TRY(address_path_take(arena, &r, ADDRESS_BARE | (utf8 ? ADDRESS_UTF8 : 0), &out->to, e));
+    TRY(take_path(arena, &r, ADDRESS_BARE, &out->to, &ascii, e));
     /* RFC 5321 4.1.1.3: only Postmaster may come without a domain */
     ENSURE(out->to.domain.n || str_eq_nocase(out->to.local, STR("postmaster")), e, ST_PERM, "Address without a domain");
     for (int count = 0; count <= SMTP_PARAMS_MAX && param_next(&r, &keyword, &v); count++) {
@@ -314,6 +342,8 @@ enum st smtp_rcpt_parse(struct arena *arena, struct str arg, unsigned offered, b
     }
     out->fault = SMTP_FAULT_SYNTAX;
     ENSURE(rd_ok(&r) && rd_end(&r), e, ST_PERM, "Malformed parameters");
+    out->fault = SMTP_FAULT_NOT_ASCII;
+    ENSURE(ascii || utf8, e, ST_PERM, "This recipient needs SMTPUTF8");
     out->fault = SMTP_FAULT_NONE;
     return ST_OK;
 }

@@ -24,6 +24,7 @@ enum smtp_fault { /* which reply the syntax error deserves */
                   SMTP_FAULT_ADDRESS,   /* 501 5.1.7 (sender) or 5.1.3 (recipient) */
                   SMTP_FAULT_PARAMETER, /* 501 5.5.4: a known parameter with a bad value, or twice */
                   SMTP_FAULT_UNKNOWN,   /* 555 5.5.4: a parameter that is not among those offered */
+                  SMTP_FAULT_NOT_ASCII, /* 5.6.7: a good address that needs SMTPUTF8, which was not given (RFC 6531 3.5) */
 };
 
 enum smtp_param {
@@ -55,7 +56,7 @@ struct smtp_mail { /* MAIL FROM */
     enum smtp_body body;
     enum smtp_ret ret;
     struct str envid; /* xtext as received (checked) */
-    struct str auth;  /* decoded; empty for <> or when absent */
+    struct str auth;  /* decoded: a mailbox, or a login name as some send it; empty for <> or when absent */
     int priority;     /* MT-PRIORITY -9 .. 9 */
     int64_t by_s;     /* BY seconds */
     char by_mode;     /* 'N' or 'R' */
@@ -74,7 +75,7 @@ struct smtp_rcpt { /* RCPT TO */
 };
 
 /* arg is what follows "MAIL " or "RCPT ": "FROM:<...> ...". offered: the parameters that this session may use (enum smtp_param
- * bits); with SMTP_PARAM_SMTPUTF8 given in MAIL the address may be UTF-8. One space after the colon is tolerated. ST_PERM with
+ * bits); with SMTP_PARAM_SMTPUTF8 given in MAIL, before or behind others, the address may be UTF-8. One space after the colon is tolerated. ST_PERM with
  * out->fault and a public sentence; ST_LIMIT: the arena is used up. */
 enum st smtp_mail_parse(struct arena *arena, struct str arg, unsigned offered, struct smtp_mail *out, struct err *e) MUST_USE;
 /* utf8: the transaction is SMTPUTF8. */

@@ -23,7 +23,7 @@ static size_t xtext_char(struct str s, char *c)
         *c = s.p[0];
         return 1;
     }
-    if (s.p[0] != '+' || s.n < 3 || !is_upper_hex(s.p[1]) || !is_upper_hex(s.p[2]))
+    if (s.p[0] != '+' || s.n < 3 || ascii_hex_value(s.p[1]) < 0 || ascii_hex_value(s.p[2]) < 0)
         return 0;
     *c = (char)(ascii_hex_value(s.p[1]) * 16 + ascii_hex_value(s.p[2]));
     return 3;
@@ -47,7 +47,7 @@ bool xtext_valid(struct str text)
     while (text.n) {
         char c;
         size_t n = xtext_char(text, &c);
-        if (n == 0)
+        if (n == 0 || (n == 3 && !(is_upper_hex(text.p[1]) && is_upper_hex(text.p[2]))))
             return false;
         text = str_from(text, n);
     }

@@ -5,7 +5,8 @@
 #include "base/buf.h"
 
 void xtext_encode(struct str bytes, struct buf *out);
-/* False: not xtext (bytes outside '!'..'~', '=', a '+' without two upper case digits). */
+/* False: not xtext (bytes outside '!'..'~', '=', a '+' without two digits). Digits in lower case, which RFC 3461 does not allow and
+ * RFC 4954 8 does (by RFC 5234 2.3), are decoded; valid does not pass them, since what it passes goes on to others as it is. */
 bool xtext_decode(struct str text, struct buf *out);
 bool xtext_valid(struct str text);
 

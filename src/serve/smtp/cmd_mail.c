@@ -37,6 +37,8 @@ static enum smtp_say say_of_fault(enum smtp_fault fault)
         return SMTP_SAY_BAD_PARAMETER;
     case SMTP_FAULT_UNKNOWN:
         return SMTP_SAY_UNKNOWN_PARAMETER;
+    case SMTP_FAULT_NOT_ASCII:
+        return SMTP_SAY_SENDER_NOT_ASCII;
     }
     return SMTP_SAY_SYNTAX;
 }
@@ -48,11 +50,6 @@ static enum smtp_say parse(struct smtp_session *s, struct smtp_transaction *t, s
     if (!kept.p)
         return SMTP_SAY_NO_STORAGE;
     enum st st = smtp_mail_parse(&t->arena, kept, smtp_cmd_mail_parameters(s), &t->mail, e);
-    if (st == ST_PERM && t->mail.fault == SMTP_FAULT_ADDRESS && !str_is_ascii(arg) &&
-        str_find_nocase(arg, STR(" SMTPUTF8")) == STR_NPOS) {
-        *e = (struct err){0};
-        return SMTP_SAY_SENDER_NOT_ASCII;
-    }
     if (st == ST_PERM)
         return say_of_fault(t->mail.fault);
     if (st != ST_OK)

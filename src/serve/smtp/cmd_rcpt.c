@@ -15,6 +15,8 @@ static enum smtp_say say_of_fault(enum smtp_fault fault)
         return SMTP_SAY_BAD_PARAMETER;
     case SMTP_FAULT_UNKNOWN:
         return SMTP_SAY_UNKNOWN_PARAMETER;
+    case SMTP_FAULT_NOT_ASCII:
+        return SMTP_SAY_RECIPIENT_NOT_ASCII;
     }
     return SMTP_SAY_SYNTAX;
 }
@@ -26,10 +28,6 @@ static enum smtp_say parse(struct smtp_transaction *t, struct str arg, struct sm
         return SMTP_SAY_TOO_MANY_RECIPIENTS;
     bool utf8 = (t->mail.given & SMTP_PARAM_SMTPUTF8) != 0;
     enum st st = smtp_rcpt_parse(&t->arena, kept, SMTP_PARAM_NOTIFY | SMTP_PARAM_ORCPT, utf8, out, e);
-    if (st == ST_PERM && out->fault == SMTP_FAULT_ADDRESS && !utf8 && !str_is_ascii(arg)) {
-        *e = (struct err){0};
-        return SMTP_SAY_RECIPIENT_NOT_ASCII;
-    }
     if (st == ST_PERM)
         return say_of_fault(out->fault);
     return st == ST_OK ? SMTP_SAY_NONE : SMTP_SAY_TOO_MANY_RECIPIENTS;

@@ -131,11 +131,12 @@ static void line_take(struct pop3_session *s, struct str wire)
     if (str_ends(line, STR("\r")))
         line = str_upto(line, line.n - 1);
     s->commands++;
+    bool sound = str_find_char(line, '\r') == STR_NPOS && str_find_char(line, '\0') == STR_NPOS;
     enum pop3_next next;
-    if (str_find_char(line, '\r') != STR_NPOS || str_find_char(line, '\0') != STR_NPOS)
+    if (s->state == POP3_SASL) /* RFC 5034 4: a broken line ends the exchange; with its LF it is not base64 */
+        next = pop3_cmd_auth_line(s, sound ? line : wire);
+    else if (!sound)
         next = refuse(s, "CR or NUL in a line");
-    else if (s->state == POP3_SASL)
-        next = pop3_cmd_auth_line(s, line);
     else
         next = command(s, line, wire.n);
     if (next == POP3_NEXT_CLOSE)

@@ -120,11 +120,13 @@ static void line_take(struct smtp_session *s, struct str wire)
         line = str_upto(line, line.n - 1);
     s->commands++;
     s->pace.moved = true;
+    bool sound = str_find_char(line, '\r') == STR_NPOS && str_find_char(line, '\0') == STR_NPOS;
+    sound = sound && (crlf || s->settings->smtp_command_lf);
     enum smtp_next next;
-    if (str_find_char(line, '\r') != STR_NPOS || str_find_char(line, '\0') != STR_NPOS || (!crlf && !s->settings->smtp_command_lf))
+    if (s->state == SMTP_SASL) /* RFC 4954 4: a broken line ends the exchange; with its CR or LF it is not base64 */
+        next = smtp_cmd_auth_line(s, sound ? line : wire);
+    else if (!sound)
         next = say(s, SMTP_SAY_BAD_LINE_END); /* RFC 5321 2.3.8 */
-    else if (s->state == SMTP_SASL)
-        next = smtp_cmd_auth_line(s, line);
     else
         next = command(s, line, wire.n);
     if (next == SMTP_NEXT_CLOSE)

@@ -22,7 +22,7 @@ static const struct reply replies[SMTP_SAYS] = {
     [SMTP_SAY_GREETING] = {"220", "", ""},
     [SMTP_SAY_BYE] = {"221", "2.0.0", "Bye"},
     [SMTP_SAY_HELLO] = {"250", "", ""},
-    [SMTP_SAY_HELP] = {"214", "", ""},
+    [SMTP_SAY_HELP] = {"214", "2.0.0", ""},
     [SMTP_SAY_SENDER_OK] = {"250", "2.1.0", "Sender OK"},
     [SMTP_SAY_RECIPIENT_OK] = {"250", "2.1.5", "Recipient OK"},
     [SMTP_SAY_CANNOT_VERIFY] = {"252", "2.5.0", "Cannot verify, but will take mail and try to deliver it"},
@@ -65,7 +65,7 @@ static const struct reply replies[SMTP_SAYS] = {
     [SMTP_SAY_MAILBOX_FULL] = {"452", "4.2.2", "Mailbox is full"},
     [SMTP_SAY_MAILBOX_FULL_FOR_GOOD] = {"552", "5.2.2", "Mailbox is full"},
     [SMTP_SAY_RELAY_DENIED] = {"550", "5.7.1", "Not a domain of this host, and relaying is not allowed to you"},
-    [SMTP_SAY_SENDER_DENIED] = {"553", "5.7.1", "Not your address"},
+    [SMTP_SAY_SENDER_DENIED] = {"550", "5.7.1", "Not your address"}, /* RFC 6409 6.1 */
     [SMTP_SAY_FROM_DENIED] = {"550", "5.7.1", "The address in the From field is not yours"},
     [SMTP_SAY_CLIENT_RATE] = {"450", "4.7.1", "Too many messages from you at the moment"},
     [SMTP_SAY_BINARY_NOT_HERE] = {"550", "5.6.3", "Binary mail can only be taken for mailboxes of this host"},
@@ -107,10 +107,20 @@ unsigned smtp_say_code(enum smtp_say what)
 
 const char *smtp_say_enhanced(enum smtp_say what) { return reply_of(what)->enhanced; }
 
+/* "250 2.0.0 " or "250-2.0.0 ": what each line begins with, whether the client said EHLO or not (RFC 2034 4). */
+static void add_codes(struct smtp_session *s, const struct reply *r, char mark)
+{
+    buf_add(s->out, (struct str){r->code, 3});
+    buf_add_c(s->out, mark);
+    if (!r->enhanced[0])
+        return;
+    buf_add_z(s->out, r->enhanced);
+    buf_add_c(s->out, ' ');
+}
+
 void smtp_say_line(struct smtp_session *s, enum smtp_say what, bool more, struct str text)
 {
-    buf_add(s->out, (struct str){reply_of(what)->code, 3});
-    buf_add_c(s->out, more ? '-' : ' ');
+    add_codes(s, reply_of(what), more ? '-' : ' ');
     buf_add(s->out, str_upto(text, TEXT_MAX));
     buf_add(s->out, STR("\r\n"));
 }
@@ -133,15 +143,10 @@ void smtp_say_text(struct smtp_session *s, enum smtp_say what, struct str text)
     const struct reply *r = reply_of(what);
     if (what == SMTP_SAY_NONE)
         return;
-    buf_add(s->out, (struct str){r->code, 3});
-    buf_add_c(s->out, ' ');
-    if (r->enhanced[0] && s->extended) { /* RFC 2034 3: only where it was offered */
-        buf_add_z(s->out, r->enhanced);
-        buf_add_c(s->out, ' ');
-    }
+    add_codes(s, r, ' ');
     add_text(s, text);
     buf_add(s->out, STR("\r\n"));
-    if (r->code[0] >= '4')
+    if (r->code[0] == '5')
         s->errors++;
 }
 

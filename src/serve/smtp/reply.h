@@ -82,12 +82,13 @@ enum smtp_say {
     SMTP_SAYS
 };
 
-/* Writes the reply with its usual text. Replies of 4xx and 5xx count as errors of the session. */
+/* Writes the reply with its usual text. Replies of 5xx count as errors of the session; those of 4xx do not: that a mailbox is full or
+ * the recipients are too many is no mistake of a client that then sends the message to the others (RFC 5321 4.5.3.1.10). */
 void smtp_say(struct smtp_session *s, enum smtp_say what);
 /* With another text; one line, cut so that the reply keeps to 512 bytes (RFC 5321 4.5.3.1.5). */
 void smtp_sayf(struct smtp_session *s, enum smtp_say what, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void smtp_say_text(struct smtp_session *s, enum smtp_say what, struct str text);
-/* One line of a reply of several; `more` follow. No enhanced code (greeting, EHLO, HELP do not have one, RFC 2034 3). */
+/* One line of a reply of several; `more` follow. */
 void smtp_say_line(struct smtp_session *s, enum smtp_say what, bool more, struct str text);
 
 /* The reply for an error, and the saying of it with its public text. In doubt temporary. */

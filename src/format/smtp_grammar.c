@@ -357,7 +357,6 @@ enum st smtp_helo_parse(struct str arg, struct smtp_helo *out, struct err *e)
     ENSURE(arg.n <= ADDRESS_DOMAIN_MAX, e, ST_PERM, "Domain name too long");
     for (size_t i = 0; i < arg.n; i++)
         ENSURE((unsigned char)arg.p[i] > ' ' && arg.p[i] != 127, e, ST_PERM, "Malformed domain name");
-    ENSURE(str_is_utf8(arg), e, ST_PERM, "Malformed domain name");
     out->valid = address_domain_valid(arg) || address_literal_valid(arg);
     return ST_OK;
 }

@@ -83,10 +83,10 @@ enum st smtp_rcpt_parse(struct arena *arena, struct str arg, unsigned offered, b
                         struct err *e) MUST_USE;
 
 struct smtp_helo {
-    struct str name; /* as given; a literal with brackets */
+    struct str name; /* as given, any bytes but white space and control characters; a literal with brackets */
     bool valid;      /* a domain name or address literal as 5321 has it; many clients send neither */
 };
-/* The argument of HELO, EHLO, LHLO. ST_PERM: empty, longer than 255, or with bytes that are not printable. */
+/* The argument of HELO, EHLO, LHLO. ST_PERM: empty, longer than 255, or with white space or control characters. */
 enum st smtp_helo_parse(struct str arg, struct smtp_helo *out, struct err *e) MUST_USE;
 /* BDAT size [LAST] (RFC 3030). */
 enum st smtp_bdat_parse(struct str arg, uint64_t *size, bool *last, struct err *e) MUST_USE;

@@ -188,6 +188,9 @@ static void test_others(void **state)
     assert_false(h.valid);
     assert_int_equal(smtp_helo_parse(STR(""), &h, NULL), ST_PERM);
     assert_int_equal(smtp_helo_parse(STR("a b"), &h, NULL), ST_PERM);
+    assert_int_equal(smtp_helo_parse(STR("a\tb"), &h, NULL), ST_PERM);
+    assert_int_equal(smtp_helo_parse(STR("j\xf6rg-pc"), &h, NULL), ST_OK);
+    assert_false(h.valid);
     uint64_t size;
     bool last;
     assert_int_equal(smtp_bdat_parse(STR("1000"), &size, &last, NULL), ST_OK);

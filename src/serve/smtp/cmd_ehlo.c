@@ -14,6 +14,17 @@ void smtp_keyword(struct smtp_session *s, const char *fmt, ...)
     smtp_say_line(s, SMTP_SAY_HELLO, true, n > 0 ? str_of(text) : STR_NONE);
 }
 
+/* The name as it will be shown, in ASCII: nobody asked for UTF-8 yet (RFC 6531 3.7.4.1). */
+static void keep_name(struct smtp_session *s, struct str name)
+{
+    DEFER(buf_release) struct buf domain = BUF_INIT(SMTP_HELO_MAX);
+    if (!str_is_ascii(name) && address_domain_canonical(name, ADDRESS_UTF8, &domain, NULL) == ST_OK && buf_ok(&domain))
+        name = buf_str(&domain);
+    for (size_t i = 0; i < name.n; i++)
+        s->helo[i] = (unsigned char)name.p[i] < 0x80 ? name.p[i] : '?';
+    s->helo_size = (uint16_t)name.n;
+}
+
 /* Takes the name; false if it was answered. A name that is neither a domain nor an address literal is taken too (5321 4.1.4: mail
  * must not be refused for that); policy may ask for it later. */
 static bool take_name(struct smtp_session *s, struct str arg)
@@ -24,8 +35,7 @@ static bool take_name(struct smtp_session *s, struct str arg)
         smtp_sayf(s, SMTP_SAY_BAD_PARAMETER, "%s", e.text[0] ? e.text : "Bad name");
         return false;
     }
-    memcpy(s->helo, helo.name.p, helo.name.n);
-    s->helo_size = (uint16_t)helo.name.n;
+    keep_name(s, helo.name);
     smtp_session_reset(s); /* RFC 5321 4.1.4: EHLO in the middle of a transaction ends it */
     return true;
 }

@@ -82,8 +82,8 @@ enum smtp_say {
     SMTP_SAYS
 };
 
-/* Writes the reply with its usual text. Replies of 5xx count as errors of the session; those of 4xx do not: that a mailbox is full or
- * the recipients are too many is no mistake of a client that then sends the message to the others (RFC 5321 4.5.3.1.10). */
+/* Writes the reply with its usual text. Replies of 5xx count as errors of the session; those of 4xx do not: that a mailbox is full
+ * or the recipients are too many is no mistake of a client that then sends the message to the others (RFC 5321 4.5.3.1.10). */
 void smtp_say(struct smtp_session *s, enum smtp_say what);
 /* With another text; one line, cut so that the reply keeps to 512 bytes (RFC 5321 4.5.3.1.5). */
 void smtp_sayf(struct smtp_session *s, enum smtp_say what, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

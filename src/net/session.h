@@ -54,7 +54,7 @@ struct session_tls {
     bool active;
     bool resumed;
     struct str version; /* "TLSv1.3" */
-    struct str cipher;  /* "TLS_AES_256_GCM_SHA384" */
+    struct str cipher;  /* as registered with IANA: "TLS_AES_256_GCM_SHA384" */
     unsigned bits;
     struct str sni; /* host name the client asked for, or empty */
     struct str alpn;

@@ -319,7 +319,8 @@ void tls_describe(SSL *ssl, struct session_tls *out)
 {
     *out = (struct session_tls){.active = true, .resumed = SSL_session_reused(ssl)};
     out->version = str_of(SSL_get_version(ssl));
-    out->cipher = str_of(SSL_get_cipher_name(ssl));
+    const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+    out->cipher = cipher ? str_of(SSL_CIPHER_standard_name(cipher)) : STR_NONE;
     out->bits = (unsigned)SSL_get_cipher_bits(ssl, NULL);
     out->sni = str_of(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
     const unsigned char *alpn = NULL;

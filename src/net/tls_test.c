@@ -222,6 +222,7 @@ static void test_versions_and_bindings(void **state)
     connect_pair(&p, t, "imap", NULL, ctx, (struct wish){.version_max = TLS1_2_VERSION});
     tls_describe(p.server, &told);
     assert_true(str_eq(told.version, STR("TLSv1.2")));
+    assert_true(str_starts(told.cipher, STR("TLS_ECDHE_"))); /* as IANA registers it (RFC 8314 4.3), not as OpenSSL calls it */
     size_t size = SSL_get_finished(p.client, other, sizeof other); /* the first Finished is the client's */
     assert_int_equal(told.unique_size, size);
     assert_memory_equal(told.unique, other, size);

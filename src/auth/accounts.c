@@ -140,6 +140,32 @@ enum st directory_account_login(struct directory *d, struct str name, struct are
     return login_by_local(d, a.local, arena, out, e);
 }
 
+enum st directory_login_key(struct directory *d, struct str name, struct arena *arena, struct str *out, struct err *e)
+{
+    DEFER(buf_release) struct buf fallback = BUF_INIT(DIRECTORY_KEY_MAX);
+    DEFER(buf_release) struct buf key = BUF_INIT(4 * ADDRESS_PATH_MAX);
+    struct directory_domain domain;
+    struct address a;
+    enum st st = address_parse(arena, name, ADDRESS_UTF8 | ADDRESS_BARE, &a, NULL);
+    if (st == ST_PERM)
+        a = (struct address){.local = name}; /* nobody's name, but counted like one */
+    else
+        TRY(st);
+    if (!a.domain.n) {
+        TRY(directory_default_domain(d, &fallback, e));
+        a.domain = buf_str(&fallback);
+    }
+    st = a.domain.n ? directory_domain_find(d, a.domain, arena, &domain, e) : ST_NOTFOUND;
+    if (st == ST_OK && domain.alias_of.n)
+        a.domain = domain.alias_of;
+    else if (st != ST_OK && st != ST_NOTFOUND)
+        return st;
+    address_key(&a, &key);
+    *out = arena_str(arena, buf_str(&key));
+    ENSURE(buf_ok(&key) && out->p, e, ST_LIMIT, "out of memory for this request");
+    return ST_OK;
+}
+
 /* ---- adding ---- */
 
 struct account_edit {

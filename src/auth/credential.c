@@ -319,6 +319,16 @@ bool credential_verify(const struct credential *c, struct str password)
     return !str_eq(buf_str(&prepared), password) && verify_text(c, password);
 }
 
+bool credential_is_cheap(const struct credential *c)
+{
+    if (c->hash.n)
+        return digest_scheme_find(c->hash) || !password_hash_known(c->hash);
+    for (size_t d = 0; d < CREDENTIAL_DIGESTS; d++)
+        if (c->scram[d].present)
+            return false;
+    return true;
+}
+
 bool credential_is_old(const struct credential *c)
 {
     unsigned iterations = iterations_wanted();

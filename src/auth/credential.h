@@ -55,6 +55,8 @@ enum st credential_make(struct str password, struct buf *out, struct err *e) MUS
 enum st credential_import(struct str foreign, struct buf *out, struct err *e) MUST_USE;
 /* Does the password open it? Takes the same time for right and wrong. */
 bool credential_verify(const struct credential *c, struct str password);
+/* Is checking it done in no time? */
+bool credential_is_cheap(const struct credential *c);
 /* Should be made anew from the password at the next chance: a field is missing or made with less cost than the settings ask. */
 bool credential_is_old(const struct credential *c);
 

@@ -97,6 +97,10 @@ enum st directory_default_domain(struct directory *d, struct buf *out, struct er
  * account. */
 enum st directory_account_login(struct directory *d, struct str name, struct arena *arena, struct directory_account *out,
                                 struct err *e) MUST_USE;
+/* What a login name is counted and remembered under, whether there is such an account or not: the address it stands for, lower
+ * case, a missing domain completed with the default one and a domain that is another's alias replaced. For comparing, not for
+ * printing. */
+enum st directory_login_key(struct directory *d, struct str name, struct arena *arena, struct str *out, struct err *e) MUST_USE;
 typedef bool directory_visit_account(void *context, const struct directory_account *account);
 enum st directory_accounts(struct directory *d, struct str domain, directory_visit_account *visit, void *context,
                            struct err *e) MUST_USE; /* domain empty: all */

@@ -21,15 +21,15 @@ static enum st open_tables(struct auth *a, struct err *e)
 {
     const struct settings *s = settings_current();
     random_bytes(a->mac_key, sizeof a->mac_key);
-    a->scram_iterations = (unsigned)s->auth_scram_iterations;
     a->verified_sets = VERIFIED_STRIPES;
     while (a->verified_sets * VERIFIED_WAYS < (size_t)s->auth_cache_entries)
         a->verified_sets *= 2;
     a->verified = calloc(a->verified_sets * VERIFIED_WAYS, sizeof *a->verified);
     a->throttle = throttle_new((size_t)s->auth_tracked);
+    a->decoys = decoys_new();
     permit_limit(PERMIT_PASSWORD, (unsigned)s->auth_hashing);
     settings_unref(s);
-    ENSURE(a->verified && a->throttle, e, ST_TEMP, "out of memory");
+    ENSURE(a->verified && a->throttle && a->decoys, e, ST_TEMP, "out of memory");
     if (gsasl_init(&a->gsasl) != GSASL_OK)
         return ERR_PUBLIC(e, ST_TEMP, "GNU SASL does not start");
     gsasl_callback_set(a->gsasl, scram_callback);
@@ -51,8 +51,11 @@ static enum st make_dummy(struct auth *a, struct err *e)
     return ST_OK;
 }
 
-static enum st dummy_credential(struct auth *a, struct credential *out, struct err *e)
+/* What the name costs if it does not exist. line: what *out looks into. */
+static enum st decoy_credential(struct auth *a, struct str key, struct buf *line, struct credential *out, struct err *e)
 {
+    if (decoys_find(a->decoys, key, line))
+        return credential_parse(buf_str(line), out, e);
     pthread_mutex_lock(&a->dummy_lock);
     enum st st = a->dummy_n ? ST_OK : make_dummy(a, e);
     pthread_mutex_unlock(&a->dummy_lock);
@@ -84,6 +87,7 @@ void auth_close(struct auth *a)
     if (a->gsasl)
         gsasl_done(a->gsasl);
     throttle_free(a->throttle);
+    decoys_free(a->decoys);
     for (size_t i = 0; i < VERIFIED_STRIPES; i++)
         pthread_mutex_destroy(&a->verified_lock[i]);
     pthread_mutex_destroy(&a->dummy_lock);
@@ -202,7 +206,8 @@ enum st login_try_name(struct login_try *t, struct str name, struct err *e)
         return st;
     t->throttle.address = t->peer->trusted_local ? STR_NONE : str_of(t->peer->address);
     t->throttle.loopback = t->peer->loopback;
-    t->throttle.name = t->account.id ? t->account.address : t->name;
+    TRY(directory_login_key(t->auth->directory, t->account.id ? t->account.address : t->name, &t->arena, &t->key, e));
+    t->throttle.name = t->key;
     return throttle_allow(t->auth->throttle, &t->throttle, NULL, e);
 }
 
@@ -217,6 +222,14 @@ bool trial_may_enter(struct login_try *t, struct str authzid)
     return directory_account_login(t->auth->directory, authzid, &t->arena, &other, NULL) == ST_OK && other.id == t->account.id;
 }
 
+/* A credential that costs nothing is no model: its failures cost what a decoy does. */
+static void learn_decoy(struct login_try *t)
+{
+    struct credential c;
+    if (credential_parse(t->account.password, &c, NULL) == ST_OK && !credential_is_cheap(&c))
+        decoys_learn(t->auth->decoys, t->key, t->account.password);
+}
+
 enum st login_try_close(struct login_try *t, bool ok, struct identity *out, struct err *e)
 {
     if (!ok || t->account.address.n >= sizeof out->address) {
@@ -229,6 +242,7 @@ enum st login_try_close(struct login_try *t, bool ok, struct identity *out, stru
                    STR_FMT(t->name), t->peer->address);
     }
     throttle_succeeded(t->auth->throttle, &t->throttle);
+    learn_decoy(t);
     metrics_one(METRIC_LOGINS);
     *out = (struct identity){.account = t->account.id};
     memcpy(out->address, t->account.address.p, t->account.address.n);
@@ -267,18 +281,24 @@ static void renew_credential(struct login_try *t, struct str password)
 
 static enum st check_password(struct login_try *t, struct str password, bool *right, struct err *e)
 {
-    struct credential c;
+    DEFER(buf_release) struct buf line = BUF_INIT(CREDENTIAL_MAX);
+    struct credential c, decoy;
     struct auth *a = t->auth;
     uint8_t mac[32];
     bool real = t->account.id && t->account.password.n;
-    TRY(real ? credential_parse(t->account.password, &c, e) : dummy_credential(a, &c, e));
+    TRY(real ? credential_parse(t->account.password, &c, e) : decoy_credential(a, t->key, &line, &c, e));
     verified_mac(a, &t->account, password, mac);
     *right = real && verified_find(a, mac);
     if (*right)
         return ST_OK;
+    bool cheap = real && credential_is_cheap(&c);
+    if (cheap)
+        TRY(decoy_credential(a, t->key, &line, &decoy, e));
     struct permit permit;
     TRY(permit_take(PERMIT_PASSWORD, &permit, e));
     *right = credential_verify(&c, password) && real;
+    if (!*right && cheap)
+        (void)credential_verify(&decoy, password); /* or the time would tell that the account exists */
     if (*right && credential_is_old(&c))
         renew_credential(t, password);
     permit_give(&permit);

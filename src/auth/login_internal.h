@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "auth/credential.h"
+#include "auth/decoy.h"
 #include "auth/login.h"
 #include "auth/throttle.h"
 
@@ -25,14 +26,14 @@ struct verified {
 struct auth {
     struct directory *directory;
     struct throttle *throttle;
+    struct decoys *decoys;
     Gsasl *gsasl;
     uint8_t mac_key[32];
-    unsigned scram_iterations;
     size_t verified_sets; /* a power of two */
     struct verified *verified;
     pthread_mutex_t verified_lock[VERIFIED_STRIPES];
     pthread_mutex_t dummy_lock;
-    char dummy[CREDENTIAL_MAX]; /* a credential of nobody, so that unknown names cost the same time */
+    char dummy[CREDENTIAL_MAX]; /* a credential of nobody: what unknown names cost where no decoy stands */
     size_t dummy_n;
 };
 
@@ -44,6 +45,7 @@ struct login_try {
     const char *mechanism; /* for the log */
     struct arena arena;
     struct str name;                  /* as given, in the arena */
+    struct str key;                   /* the same however the address is spelled: see directory_login_key; in the arena */
     struct directory_account account; /* id 0: nobody */
     struct throttle_try throttle;
 };

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 #include <gsasl.h>
@@ -11,6 +12,8 @@
 #include "format/base64.h"
 #include "kv/engine.h"
 #include "rt/log.h"
+#include "rt/metrics.h"
+#include "rt/settings.h"
 #include "store/store.h"
 
 /* Accounts: carolyn (vegetables), elinor (fruit), suspended sue (vegetables), old (a salted SHA-1 of "pencil" from another server).
@@ -454,6 +457,126 @@ static void test_unknown_salt(void **state)
     buf_release(&three);
 }
 
+/* "i=..." and the salt of what SCRAM shows for a name, without the nonce. */
+static void shown(struct world *w, const char *name, struct buf *out)
+{
+    char first[200];
+    DEFER(buf_release) struct buf challenge = BUF_INIT(4096);
+    snprintf(first, sizeof first, "n,,n=%s,r=abcdefgh", name);
+    sasl_free(begin_scram(w, first, &challenge));
+    buf_clear(out);
+    buf_add(out, str_from(buf_str(&challenge), str_find(buf_str(&challenge), STR(",s="))));
+}
+
+/* However an address is spelled, what is shown for it is the same whether the account exists or not. */
+static void test_spellings(void **state)
+{
+    struct world *w = *state;
+    static const char *const names[][4] = {
+        {"carolyn", "carolyn@xyz.com", "Carolyn@XYZ.com", "carolyn@alias.example"}, /* exists */
+        {"ghost", "ghost@xyz.com", "Ghost@XYZ.com", "ghost@alias.example"},         /* does not */
+        {"old2", "old2@xyz.com", "OLD2@xyz.com", "old2@alias.example"},             /* exists, without SCRAM keys */
+        {"j\xc3\xb6rg", "J\xc3\x96RG@xyz.com", "jo\xcc\x88rg", "j\xc3\xb6rg@alias.example"},
+    };
+    struct directory_domain alias = {.name = STR("alias.example"), .alias_of = STR("xyz.com")};
+    struct buf want = BUF_INIT(4096), got = BUF_INIT(4096);
+    assert_int_equal(directory_domain_put(w->d, &alias, NULL), ST_OK);
+    add(w, "old2@xyz.com", "{SSHA}dFWAdLXeDBTj01WbdotiS4s3zKlzYWx0", DIRECTORY_ACTIVE);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        shown(w, names[i][0], &want);
+        for (size_t k = 1; k < 4; k++) {
+            shown(w, names[i][k], &got);
+            if (!str_eq(buf_str(&got), buf_str(&want)))
+                fail_msg("%s: %.*s, %s: %.*s", names[i][0], STR_FMT(buf_str(&want)), names[i][k], STR_FMT(buf_str(&got)));
+        }
+    }
+    buf_release(&want);
+    buf_release(&got);
+}
+
+static enum st guess(struct world *w, const char *address, const char *name, int n)
+{
+    struct session_peer peer = {.tls.active = true};
+    struct identity who;
+    char password[32];
+    snprintf(password, sizeof password, "guess%d", n);
+    snprintf(peer.address, sizeof peer.address, "%s", address);
+    return auth_password(w->a, AUTH_POP3, &peer, str_of(name), str_of(password), &who, NULL);
+}
+
+/* Guesses for one address count together however it is spelled, whether the account exists or not: were it otherwise, a name that
+ * is held up after guesses under another spelling would be known to exist. */
+static void test_throttle_spellings(void **state)
+{
+    struct world *w = *state;
+    static const char *const names[][4] = {
+        {"mina", "mina@xyz.com", "Mina@XYZ.com", "mina@alias.example"},
+        {"spook", "spook@xyz.com", "Spook@XYZ.com", "spook@alias.example"},
+    };
+    struct settings *few, *defaults = settings_defaults();
+    assert_int_equal(settings_parse("test", STR("auth { failures_per_account = 3 }"), &few, NULL), ST_OK);
+    settings_use(&few);
+    add(w, "mina@xyz.com", "{SSHA}dFWAdLXeDBTj01WbdotiS4s3zKlzYWx0", DIRECTORY_ACTIVE);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (int k = 0; k < 3; k++) {
+            char address[32];
+            snprintf(address, sizeof address, "198.51.100.%d", (int)i * 10 + k);
+            if (guess(w, address, names[i][k], k) != ST_DENIED)
+                fail_msg("%s was held up too early", names[i][k]);
+        }
+        for (int k = 0; k < 4; k++)
+            if (guess(w, "203.0.113.1", names[i][k], 9) != ST_LIMIT)
+                fail_msg("%s is not held up", names[i][k]);
+    }
+    settings_use(&defaults);
+}
+
+/* A wrong password for a hash that costs next to nothing is not answered sooner than one for a name that does not exist. */
+static void test_cheap_hash(void **state)
+{
+    struct world *w = *state;
+    add(w, "cheap@xyz.com", "{SSHA}dFWAdLXeDBTj01WbdotiS4s3zKlzYWx0", DIRECTORY_ACTIVE);
+    assert_int_equal(guess(w, "203.0.113.2", "nobody", 1), ST_DENIED);
+    uint64_t before = metrics_took_within(METRIC_TIME_PASSWORD, INT64_MAX);
+    assert_int_equal(guess(w, "203.0.113.2", "nobody", 2), ST_DENIED);
+    uint64_t unknown = metrics_took_within(METRIC_TIME_PASSWORD, INT64_MAX) - before;
+    assert_int_equal(guess(w, "203.0.113.2", "cheap", 1), ST_DENIED);
+    uint64_t cheap = metrics_took_within(METRIC_TIME_PASSWORD, INT64_MAX) - before - unknown;
+    assert_int_equal(unknown, 1);
+    assert_int_equal(cheap, 1);
+}
+
+/* After somebody logged in whose credential another server made, some names that do not exist look as if it had made theirs. */
+static void test_decoys(void **state)
+{
+    struct world *w = *state;
+    struct client c = {.user = "foreign", .password = "pencil"};
+    bool client_ok;
+    struct identity who;
+    unsigned alike = 0;
+    struct buf got = BUF_INIT(4096);
+    /* RFC 7677 3: 4096 iterations, a salt of 16 bytes */
+    add(w, "foreign@xyz.com",
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQx"
+        "SrmfPwDl2dU=",
+        DIRECTORY_ACTIVE);
+    for (int round = 0; round < 2; round++) {
+        alike = 0;
+        for (int i = 0; i < 1000; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "ghost%d", i);
+            shown(w, name, &got);
+            alike += str_ends(buf_str(&got), STR("==,i=4096"));
+        }
+        if (round == 0)
+            assert_int_equal(alike, 0);
+        assert_int_equal(exchange(w, "SCRAM-SHA-256", &c, &client_ok, &who), ST_OK);
+    }
+    if (alike == 0 || alike > 500)
+        fail_msg("%u of 1000 names look like the account", alike);
+    buf_release(&got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,9 +588,12 @@ int main(void)
         cmocka_unit_test(test_plain_and_login),
         cmocka_unit_test(test_scram),
         cmocka_unit_test(test_scram_replay_and_junk),
-
         cmocka_unit_test(test_scram_downgrade),
         cmocka_unit_test(test_unknown_salt),
+        cmocka_unit_test(test_spellings),
+        cmocka_unit_test(test_throttle_spellings),
+        cmocka_unit_test(test_cheap_hash),
+        cmocka_unit_test(test_decoys),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

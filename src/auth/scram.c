@@ -62,19 +62,37 @@ void scram_free(struct scram *s)
 
 /* ---- keys ---- */
 
+/* How many iterations, and how long a salt: those of the name's decoy, or of a password that would be set now. */
+static struct credential_scram fake_form(const struct scram *s)
+{
+    DEFER(buf_release) struct buf line = BUF_INIT(CREDENTIAL_MAX);
+    struct credential c;
+    const struct settings *settings = settings_current();
+    struct credential_scram form = {.iterations = (unsigned)settings->auth_scram_iterations, .salt_n = FAKE_SALT_SIZE};
+    settings_unref(settings);
+    if (!decoys_find(s->trial->auth->decoys, s->trial->key, &line) || credential_parse(buf_str(&line), &c, NULL) != ST_OK)
+        return form;
+    if (c.scram[s->digest].present) {
+        form.iterations = c.scram[s->digest].iterations;
+        form.salt_n = c.scram[s->digest].salt_n;
+    }
+    OPENSSL_cleanse(&c, sizeof c);
+    return form;
+}
+
 /* A name that does not exist, or has no keys, gets a salt that stays the same for it, and keys that no proof fits. */
 static void fake_keys(struct scram *s)
 {
-    uint8_t mac[32];
+    uint8_t mac[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    DEFER(buf_release) struct buf text = BUF_INIT(AUTH_NAME_MAX + 32);
+    DEFER(buf_release) struct buf text = BUF_INIT(4 * AUTH_NAME_MAX + 32);
+    _Static_assert(CREDENTIAL_SALT_MAX <= 64, "SHA-512 fills the longest salt");
     buf_add_z(&text, credential_digest_name(s->digest));
-    for (size_t i = 0; i < s->trial->name.n; i++)
-        buf_add_c(&text, ascii_lower(s->trial->name.p[i]));
-    HMAC(EVP_sha256(), directory_secret(s->trial->auth->directory), DIRECTORY_SECRET_SIZE, (const uint8_t *)text.p, text.n, mac,
+    buf_add(&text, s->trial->key);
+    HMAC(EVP_sha512(), directory_secret(s->trial->auth->directory), DIRECTORY_SECRET_SIZE, (const uint8_t *)text.p, text.n, mac,
          &n);
-    s->keys = (struct credential_scram){.iterations = s->trial->auth->scram_iterations, .salt_n = FAKE_SALT_SIZE};
-    memcpy(s->keys.salt, mac, FAKE_SALT_SIZE);
+    s->keys = fake_form(s);
+    memcpy(s->keys.salt, mac, s->keys.salt_n);
     s->keys.key_n = credential_digest_size(s->digest);
     random_bytes(s->keys.stored_key, s->keys.key_n);
     random_bytes(s->keys.server_key, s->keys.key_n);

@@ -15,7 +15,20 @@
 #include "app/supervisor.h"
 #include "app/table.h"
 #include "net/tls.h"
+#include "rt/log.h"
 #include "serve/smtp/relay_client.h"
+
+/* Who has the key can read what passes, and be us. Not an error: it may be meant, and stopping the mail would not take the key
+ * back. */
+static void warn_of_exposed_keys(void)
+{
+    const struct settings *s = settings_current();
+    for (size_t i = 0; i < s->certificate_count; i++)
+        if (tls_key_exposed(s->certificate[i].key))
+            log_event(LOG_WARN, "server.key_exposed", LOG_Z("file", s->certificate[i].key),
+                      LOG_Z("hint", "other users can read or write it: chmod o-rw"));
+    settings_unref(s);
+}
 
 enum command_exit cmd_serve(const struct command_line *line)
 {
@@ -23,6 +36,8 @@ enum command_exit cmd_serve(const struct command_line *line)
     struct config config;
     enum st st = config_load_for(line, &config, &e);
     struct server_options options = {.config = &config, .admin_fd = -1};
+    if (st == ST_OK) /* the server sees copies, see supervisor.c */
+        warn_of_exposed_keys();
     if (st == ST_OK)
         st = command_flag(line, "no-supervisor") ? server_run(&options, &e) : supervisor_run(&options, &e);
     return st == ST_OK ? EXIT_DONE : command_fail(st, &e);
@@ -49,6 +64,8 @@ static enum st check_listeners(const struct settings *s, struct err *e)
            "there is no listen section; add for example: listen \"smtp\" { protocol = \"smtp\" address = \"0.0.0.0\" port = 25 }");
     for (size_t i = 0; i < s->listen_count; i++) {
         const struct settings_listen *l = &s->listen[i];
+        ENSURE(l->port != 25 || strcmp(l->protocol, "lmtp") != 0, e, ST_PERM,
+               "listen \"%s\": LMTP must not be spoken on port 25 (RFC 2033 5); other servers would not be understood", l->name);
         ENSURE(!l->tls || s->certificate_count, e, ST_PERM, "listen \"%s\" has tls = true but there is no certificate section",
                l->name);
         for (size_t k = 0; k < i; k++)
@@ -72,6 +89,10 @@ enum command_exit cmd_check(const struct command_line *line)
     if (st == ST_OK && s->submission_relay_clients[0])
         st = relay_clients_load(s->submission_relay_clients, &clients, &e);
     relay_clients_free(clients);
+    for (size_t i = 0; i < s->certificate_count; i++)
+        if (tls_key_exposed(s->certificate[i].key))
+            command_complain(EXIT_DONE, "warning: other users can read or write the private key %s: chmod o-rw",
+                             s->certificate[i].key);
     if (st == ST_OK && !command_flag(line, "json"))
         printf("%s is well: %zu listeners, %zu certificates, %zu routes\n",
                config.path[0] ? config.path : "the default configuration", s->listen_count, s->certificate_count, s->route_count);

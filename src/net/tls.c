@@ -160,6 +160,12 @@ static enum st load_certificate(SSL_CTX *c, const char *chain, const char *key, 
     return ST_OK;
 }
 
+bool tls_key_exposed(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH));
+}
+
 static enum st load_one(struct tls_server *t, struct loaded *l, struct err *e)
 {
     struct stat chain, key;

@@ -25,6 +25,9 @@ void tls_server_free(struct tls_server *t);
 /* Reads again what changed on the disk; connections go on with what they have. On an error the old certificates stay. */
 enum st tls_server_reload(struct tls_server *t, struct err *e) MUST_USE;
 
+/* Whether users other than its owner and group may read or write a private key; false also if it cannot be looked at. */
+bool tls_key_exposed(const char *path);
+
 /* Asks clients for certificates of the authorities in a PEM file: who has one may log in with it (SASL EXTERNAL) as the address in
  * its subjectAltName. Others are served all the same. Before the first connection. */
 enum st tls_server_trust_clients(struct tls_server *t, const char *path, struct err *e) MUST_USE;

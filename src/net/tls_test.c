@@ -347,6 +347,16 @@ static void test_refused_files(void **state)
     struct stat st;
     assert_int_equal(stat(good.key, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
+    static const struct {
+        mode_t mode;
+        bool exposed;
+    } modes[] = {{0600, false}, {0640, false}, {0400, false}, {0644, true}, {0604, true}, {0602, true}, {0711, false}};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        assert_int_equal(chmod(good.key, modes[i].mode), 0);
+        assert_int_equal(tls_key_exposed(good.key), modes[i].exposed);
+    }
+    assert_int_equal(chmod(good.key, 0600), 0);
+    assert_false(tls_key_exposed("/nonexistent"));
 }
 
 /* ---- certificates of clients ---- */

@@ -386,15 +386,22 @@ class Setup(unittest.TestCase):
             self.assertTrue(records["_dmarc.example.org", "TXT"].startswith("v=DMARC1;"))
             self.assertEqual(records["_imaps._tcp.example.org", "SRV"], "0 1 993 mail.example.org.")
             self.assertFalse(any("domainkey" in name for name, _ in records), "no key was made")
-            self.assertEqual(invoke("check", "--config", conf).returncode, 0)
+            done = invoke("check", "--config", conf)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            os.chmod(f"{top}/etc/tls/key.pem", 0o644)
+            done = invoke("check", "--config", conf)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn(f"private key {top}/etc/tls/key.pem", done.stderr)
+            os.chmod(f"{top}/etc/tls/key.pem", 0o600)
             self.assertEqual(invoke(*words, text="x\n").returncode, 4, "nothing is overwritten")
             self.assertEqual([a["address"] for a in json.loads(invoke("account", "list", "--config", conf, "--json").stdout)], ["me@example.org"])
             text = pathlib.Path(conf).read_text()
-            for broken, word in (("port = 25\n", "port = x\n"), ('protocol = "smtp"', 'protocol = "gopher"'), ("tls/key.pem", "tls/missing.pem")):
+            for broken, word in (("port = 25\n", "port = x\n"), ('protocol = "smtp"', 'protocol = "gopher"'), ("tls/key.pem", "tls/missing.pem"),
+                                 ('protocol = "smtp"', 'protocol = "lmtp"')):
                 pathlib.Path(conf).write_text(text.replace(broken, word, 1))
                 done = invoke("check", "--config", conf)
                 self.assertNotEqual(done.returncode, 0, word)
-                self.assertRegex(done.stderr, r"postrider\.conf:\d+|missing\.pem")
+                self.assertRegex(done.stderr, r"postrider\.conf:\d+|missing\.pem|RFC 2033")
 
     def test_wrong_arguments(self):
         self.assertEqual(invoke("setup", "nodots", "me@example.org", "--config", "/tmp/x/y.conf", "--password-stdin", text="x\n").returncode, 1)

@@ -44,6 +44,20 @@ class Production(unittest.TestCase):
         found = children(self.process.pid)
         return found[0] if found else None
 
+    def test_exposed_key_is_told(self):
+        key = self.folder / "tls/key.pem"
+        key.chmod(0o644)
+        with open(self.folder / "log", "w") as log:
+            self.process = subprocess.Popen([PROGRAM, "serve", "--config", self.conf], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            wait_port(self.ports["25"])
+            warnings = [x for x in (self.folder / "log").read_text().splitlines() if "server.key_exposed" in x]
+            self.assertEqual(len(warnings), 1, "once, and not of the copies that the server gets")
+            self.assertIn(str(key), warnings[0])
+        finally:
+            self.process.terminate()
+            self.process.wait(20)
+
     def test_unprivileged_and_restarted(self):
         run([PROGRAM, "check", "--config", self.conf])
         with open(self.folder / "log", "w") as log:

@@ -306,6 +306,13 @@ static void describe_endpoint(SSL *ssl, struct session_tls *out)
         out->endpoint_size = n;
 }
 
+/* An address with a NUL in it would be cut to another one, which its authority did not check. */
+static char *address_of(const GENERAL_NAME *name)
+{
+    struct str address = str_make(ASN1_STRING_get0_data(name->d.rfc822Name), (size_t)ASN1_STRING_length(name->d.rfc822Name));
+    return str_find_char(address, '\0') == STR_NPOS ? strndup(address.p, address.n) : NULL;
+}
+
 static void describe_client(SSL *ssl, struct session_tls *out)
 {
     struct binding *b = SSL_get_ex_data(ssl, binding_index());
@@ -314,7 +321,7 @@ static void describe_client(SSL *ssl, struct session_tls *out)
     for (int i = 0; names && i < sk_GENERAL_NAME_num(names) && i < 100; i++) {
         const GENERAL_NAME *n = sk_GENERAL_NAME_value(names, i);
         if (n->type == GEN_EMAIL && !b->subject)
-            b->subject = strndup((const char *)ASN1_STRING_get0_data(n->d.rfc822Name), (size_t)ASN1_STRING_length(n->d.rfc822Name));
+            b->subject = address_of(n);
     }
     GENERAL_NAMES_free(names);
     if (b)

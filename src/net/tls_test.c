@@ -19,9 +19,9 @@ static char folder[64];
 
 static const char *path(const char *name)
 {
-    static char paths[8][128];
+    static char paths[16][128];
     static unsigned next;
-    char *p = paths[next++ % 8];
+    char *p = paths[next++ % 16];
     snprintf(p, 128, "%s/%s", folder, name);
     return p;
 }
@@ -361,14 +361,25 @@ static void test_refused_files(void **state)
 
 /* ---- certificates of clients ---- */
 
-/* A certificate with an address in its subjectAltName, which is its own authority. */
-static struct tls_certificate personal(const char *address, const char *name)
+static void add_address(X509 *x, struct str address)
 {
-    char chain[64], key[64], alternative[100];
+    GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+    ASN1_STRING_set(text, address.p, (int)address.n);
+    GENERAL_NAME_set0_value(name, GEN_EMAIL, text);
+    sk_GENERAL_NAME_push(names, name);
+    assert_int_equal(X509_add1_ext_i2d(x, NID_subject_alt_name, names, 0, 0), 1);
+    GENERAL_NAMES_free(names);
+}
+
+/* A certificate with an address in its subjectAltName, which is its own authority. */
+static struct tls_certificate personal(struct str address, const char *name)
+{
+    char chain[64], key[64];
     snprintf(chain, sizeof chain, "%s.chain", name);
     snprintf(key, sizeof key, "%s.key", name);
-    snprintf(alternative, sizeof alternative, "email:%s", address);
-    struct tls_certificate c = {address, path(chain), path(key)};
+    struct tls_certificate c = {name, path(chain), path(key)};
     EVP_PKEY *k = EVP_EC_gen("P-256");
     X509 *x = X509_new();
     X509_set_version(x, X509_VERSION_3);
@@ -378,9 +389,7 @@ static struct tls_certificate personal(const char *address, const char *name)
     X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
     X509_set_issuer_name(x, X509_get_subject_name(x));
     X509_set_pubkey(x, k);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, alternative);
-    X509_add_ext(x, extension, -1);
-    X509_EXTENSION_free(extension);
+    add_address(x, address);
     assert_true(X509_sign(x, k, EVP_sha256()) > 0);
     FILE *f = fopen(c.chain, "w");
     PEM_write_X509(f, x);
@@ -393,21 +402,37 @@ static struct tls_certificate personal(const char *address, const char *name)
     return c;
 }
 
+/* Both certificates in one file. */
+static const char *both(const struct tls_certificate *a, const struct tls_certificate *b)
+{
+    const char *to = path("authorities.pem");
+    FILE *out = fopen(to, "w");
+    for (int i = 0; i < 2; i++) {
+        FILE *in = fopen(i ? b->chain : a->chain, "r");
+        for (int c; (c = getc(in)) != EOF;)
+            putc(c, out);
+        fclose(in);
+    }
+    fclose(out);
+    return to;
+}
+
 static void test_client_certificates(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct tls_certificate c = made("first.example", "a"), friend = personal("elinor@abcd.com", "friend"),
-                           stranger = personal("elinor@abcd.com", "stranger");
+    struct tls_certificate c = made("first.example", "a"), friend = personal(STR("elinor@abcd.com"), "friend"),
+                           stranger = personal(STR("elinor@abcd.com"), "stranger"),
+                           trickster = personal(STR("elinor@abcd.com\0.evil.example"), "trickster");
     struct tls_server *t = NULL;
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     assert_int_equal(tls_server_new(&c, 1, &t, &e), ST_OK);
     assert_int_equal(tls_server_trust_clients(t, "/nonexistent", &e), ST_PERM);
-    assert_int_equal(tls_server_trust_clients(t, friend.chain, &e), ST_OK);
+    assert_int_equal(tls_server_trust_clients(t, both(&friend, &trickster), &e), ST_OK);
     const struct {
         const struct tls_certificate *shown;
         const char *subject;
-    } rows[] = {{NULL, ""}, {&friend, "elinor@abcd.com"}, {&stranger, ""}};
+    } rows[] = {{NULL, ""}, {&friend, "elinor@abcd.com"}, {&stranger, ""}, {&trickster, ""}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct pair p;
         struct session_tls told;

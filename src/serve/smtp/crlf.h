@@ -1,5 +1,5 @@
-/* Looks for CR and LF that are not part of a CRLF in a message that comes in pieces (BDAT). The dot decoder does the same for
- * DATA. */
+/* Looks at the lines of a message that comes in pieces (BDAT): CR and LF that are not part of a CRLF, the longest line. The dot
+ * decoder does the same for DATA. Behind the first bare one nothing more is looked for. */
 #ifndef SERVE_SMTP_CRLF_H
 #define SERVE_SMTP_CRLF_H
 
@@ -9,6 +9,7 @@ struct crlf_scan {
     bool cr; /* the last byte was a CR */
     bool bare;
     bool eight_bit;
+    size_t line, longest; /* bytes of the present line and of the longest, with CRLF */
 };
 
 void crlf_scan_add(struct crlf_scan *c, struct str piece);

@@ -43,8 +43,32 @@ static void test_cuts(void **state)
     }
 }
 
+/* The longest line, with its CRLF, is the same however the text is cut. */
+static void test_longest(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str text;
+        size_t longest;
+    } cases[] = {{{"", 0}, 0},           {{"abc", 3}, 3},  {{"abc\r\n", 5}, 5}, {{"a\r\nbcd\r\ne", 9}, 5},
+                 {{"\r\n\r\nab", 6}, 2}, {{"abc\r", 4}, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct str t = cases[i].text;
+        for (size_t a = 0; a <= t.n; a++) {
+            for (size_t b = a; b <= t.n; b++) {
+                struct crlf_scan c = {0};
+                crlf_scan_add(&c, str_upto(t, a));
+                crlf_scan_add(&c, str_sub(t, a, b - a));
+                crlf_scan_add(&c, str_from(t, b));
+                if (c.longest != cases[i].longest || crlf_scan_bare(&c) != (i == 5))
+                    fail_msg("case %zu cut at %zu and %zu: %zu", i, a, b, c.longest);
+            }
+        }
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cuts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cuts), cmocka_unit_test(test_longest)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,11 +22,18 @@ static bool has_eight_bit(const struct smtp_transaction *t)
     return t->transfer == SMTP_TRANSFER_DATA ? t->dot.eight_bit : t->scan.eight_bit;
 }
 
+static bool has_long_line(const struct smtp_session *s, const struct smtp_transaction *t)
+{
+    if (t->transfer == SMTP_TRANSFER_DATA)
+        return (t->dot.faults & DOT_LONG_LINE) != 0;
+    return t->scan.longest > (size_t)s->settings->smtp_data_line_max;
+}
+
 static enum smtp_say judge(const struct smtp_session *s, const struct smtp_transaction *t, struct str message)
 {
     if (has_bare_newline(t) && !s->settings->smtp_bare_newline_repair)
         return SMTP_SAY_BARE_NEWLINE; /* RFC 5321 2.3.8; what SMTP smuggling needs */
-    if (t->transfer == SMTP_TRANSFER_DATA && (t->dot.faults & DOT_LONG_LINE))
+    if (has_long_line(s, t))
         return SMTP_SAY_DATA_LINE_TOO_LONG;
     if (trace_received_count(message, (size_t)s->settings->smtp_hops_max + 1) > (size_t)s->settings->smtp_hops_max)
         return SMTP_SAY_LOOP; /* RFC 5321 6.3 */

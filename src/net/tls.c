@@ -340,11 +340,12 @@ void tls_describe(SSL *ssl, struct session_tls *out)
     unsigned alpn_n = 0;
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_n);
     out->alpn = str_make(alpn, alpn_n);
-    /* RFC 9266: only where the exporter is bound to the whole handshake. */
-    if (SSL_version(ssl) == TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1)
+    /* RFC 9266, RFC 7627 1: only where the keys are bound to the whole handshake. */
+    bool whole = SSL_version(ssl) == TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1;
+    if (whole)
         out->has_exporter =
             SSL_export_keying_material(ssl, out->exporter, sizeof out->exporter, "EXPORTER-Channel-Binding", 24, NULL, 0, 0) == 1;
-    if (SSL_version(ssl) == TLS1_2_VERSION) /* RFC 5929 3: the first Finished of the handshake */
+    if (whole && SSL_version(ssl) == TLS1_2_VERSION) /* RFC 5929 3: the first Finished of the handshake */
         out->unique_size = SSL_session_reused(ssl) ? SSL_get_finished(ssl, out->unique, sizeof out->unique)
                                                    : SSL_get_peer_finished(ssl, out->unique, sizeof out->unique);
     describe_endpoint(ssl, out);

@@ -55,6 +55,7 @@ static int set_up(void **state)
                        "program \"network\" { command = {\"/bin/bash\", \"-c\", \"exec 3<>/dev/tcp/127.0.0.1/$SIZE\"} }\n"
                        "program \"flood\" { command = {\"/usr/bin/head\", \"-c\", \"100000\", \"/dev/zero\"} }\n"
                        "program \"descriptors\" { command = {\"/bin/ls\", \"/proc/self/fd\"} }\n"
+                       "program \"outlives\" { command = {\"/bin/sh\", \"-c\", \"setsid timeout 5 yes & sleep 0.3\"} }\n"
                        "program \"missing\" { command = {\"/nonexistent\"} }\n";
     assert_int_equal(settings_parse("test", str_of(text), &settings, &e), ST_OK);
     assert_int_equal(helpers_new(settings, &helpers, &e), ST_OK);
@@ -116,7 +117,7 @@ static void test_variables(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct helper_variable v = {rows[i].name, str_of(rows[i].value)};
-        struct helper_job job = {"variables", -1, &v, 1};
+        struct helper_job job = {.program = "variables", .input = -1, .variables = &v, .variable_count = 1};
         struct buf output = BUF_INIT(65536);
         struct helper_result r;
         struct err e = {0};
@@ -139,6 +140,9 @@ static void test_bounds(void **state)
     assert_true(r.late && r.exit_code == -1);
     assert_int_equal(run("leaves", -1, &output, &r), ST_OK); /* what it left in the background is not waited for */
     assert_true(r.exit_code == 0 && str_eq(buf_str(&output), STR("gone\n")));
+    buf_clear(&output);
+    assert_int_equal(run("outlives", -1, &output, &r), ST_OK); /* left the process group, and prints on */
+    assert_true(output.n == 1000 && r.cut_off);
     buf_clear(&output);
     assert_int_equal(run("greedy", -1, &output, &r), ST_OK);
     assert_true(r.exit_code != 0 && !r.late);
@@ -163,7 +167,7 @@ static void test_no_network(void **state)
     getsockname(fd, (struct sockaddr *)&a, &n);
     snprintf(port, sizeof port, "%u", ntohs(a.sin_port));
     struct helper_variable v = {"SIZE", str_of(port)};
-    struct helper_job job = {"network", -1, &v, 1};
+    struct helper_job job = {.program = "network", .input = -1, .variables = &v, .variable_count = 1};
     struct buf output = BUF_INIT(65536);
     struct helper_result r;
     struct err e = {0};
@@ -191,6 +195,20 @@ static void test_refused(void **state)
     helper_connect(-1);
     assert_int_equal(run("cat", -1, &output, &r), ST_TEMP);
     helper_connect(helpers_server_fd(helpers));
+    buf_release(&output);
+}
+
+/* A server that stops waits for no program. */
+static void test_given_up(void **state)
+{
+    (void)state;
+    atomic_bool stop = true;
+    struct buf output = BUF_INIT(1000);
+    struct helper_job job = {.program = "greedy", .input = -1, .give_up = &stop};
+    struct helper_result r;
+    struct err e = {0};
+    assert_int_equal(helper_run(&job, &output, &r, &e), ST_TEMP);
+    assert_int_equal(run("seven", -1, &output, &r), ST_OK); /* the supervisor does not mind that nobody reads its answer */
     buf_release(&output);
 }
 
@@ -225,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_input_and_output), cmocka_unit_test(test_variables), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_no_network),       cmocka_unit_test(test_refused),   cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_given_up),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -57,7 +57,10 @@ void route_destination(struct queue *q, struct str domain, struct buf *out)
     const struct settings_route *fixed = static_route(settings, domain);
     struct str relay = q->relay[0] ? str_of(q->relay) : str_of(settings->queue_smarthost);
     unsigned port = q->relay[0] ? ROUTE_PORT : SMARTHOST_PORT;
-    if (fixed) {
+    if (fixed && fixed->program && fixed->program[0]) {
+        buf_add_z(out, ROUTE_PROGRAM);
+        buf_add_z(out, fixed->program);
+    } else if (fixed) {
         add_fixed(out, fixed->lmtp, str_of(fixed->host), fixed->port ? fixed->port : ROUTE_PORT);
     } else if (relay.n > 0) {
         struct str host = split_port(relay, &port);

@@ -9,6 +9,8 @@
 
 struct queue;
 
+#define ROUTE_PROGRAM "=program:"
+
 enum {
     ROUTE_HOSTS_MAX = 16,   /* hosts that are looked at */
     ROUTE_TARGETS_MAX = 32, /* addresses */
@@ -18,6 +20,7 @@ enum {
 /* What a domain's entries are gathered under in the window, so that they share connections; appended to *out:
  *   ""                 local delivery
  *   "=HOST:PORT"       a fixed host: static route, --relay, smarthost; "=lmtp:HOST:PORT" speaks LMTP
+ *   "=program:NAME"    a program of the configuration
  *   "example.net"      by DNS; also an address literal */
 void route_destination(struct queue *q, struct str domain, struct buf *out);
 

@@ -171,6 +171,8 @@ static void test_destination(void **state)
         {"queue { smarthost = \"mail.isp.test\" }", "127.0.0.1:26", "example.net", "=127.0.0.1:26"},
         {"route \"example.net\" { host = \"10.1.1.1\" port = 26 }", "127.0.0.1:27", "EXAMPLE.net", "=10.1.1.1:26"},
         {"route \"example.net\" { host = \"10.1.1.1\" lmtp = true port = 24 }", "", "example.net", "=lmtp:10.1.1.1:24"},
+        {"route \"fax.test\" { program = \"fax\" }\nprogram \"fax\" { command = {\"/bin/fax\"} }", "127.0.0.1:27", "FAX.test",
+         "=program:fax"},
         {"route \"*\" { host = \"10.1.1.1\" }\nroute \"b.test\" { host = \"10.1.1.2\" }", "", "b.test", "=10.1.1.2:25"},
         {"route \"*\" { host = \"10.1.1.1\" }\nroute \"b.test\" { host = \"10.1.1.2\" }", "", "c.test", "=10.1.1.1:25"},
     };

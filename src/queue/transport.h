@@ -1,4 +1,4 @@
-/* How entries leave the queue: SMTP and LMTP to other hosts, local delivery, and fakes in tests. A transport is one open
+/* How entries leave the queue: SMTP and LMTP to other hosts, programs, local delivery, and fakes in tests. A transport is one open
  * connection, owned by one thread, blocking. */
 #ifndef QUEUE_TRANSPORT_H
 #define QUEUE_TRANSPORT_H
@@ -37,5 +37,6 @@ struct transport_class {
 
 extern const struct transport_class transport_local;
 extern const struct transport_class transport_smtp;
+extern const struct transport_class transport_program;
 
 #endif

@@ -89,9 +89,16 @@ static void destination_dead(struct serving *s)
               LOG_Z("status", s->failure.status));
 }
 
+static const struct transport_class *class_of(const struct serving *s)
+{
+    if (!s->d->name[0])
+        return s->q->local;
+    return str_starts(str_of(s->d->name), STR(ROUTE_PROGRAM)) ? &transport_program : s->q->remote;
+}
+
 static bool connected(struct serving *s)
 {
-    const struct transport_class *class = s->d->name[0] ? s->q->remote : s->q->local;
+    const struct transport_class *class = class_of(s);
     if (s->transport)
         return true;
     if (s->failed || !class->open(s->q, str_of(s->d->name), &s->transport, &s->failure)) {

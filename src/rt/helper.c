@@ -10,6 +10,8 @@
 #include "rt/helper_wire.h"
 #include "rt/waiting.h"
 
+enum { GIVE_UP_LOOK_MS = 200 };
+
 static atomic_int supervisor = -1;
 
 void helper_connect(int fd) { supervisor = fd; }
@@ -86,19 +88,24 @@ static void take_rest(int fd, struct buf *output, bool *cut_off)
 }
 
 /* Until the answer has come; whoever holds the output open longer (children of the program) is not waited for. */
-static enum st follow(int out_fd, int reply_fd, struct buf *output, bool *cut_off, struct helper_answer *answer, struct err *e)
+static enum st follow(const struct helper_job *job, const int from[2], struct buf *output, bool *cut_off,
+                      struct helper_answer *answer, struct err *e)
 {
-    struct pollfd fds[] = {{out_fd, POLLIN, 0}, {reply_fd, POLLIN, 0}};
+    struct pollfd fds[] = {{from[0], POLLIN, 0}, {from[1], POLLIN, 0}};
     for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        ENSURE(!job->give_up || !*job->give_up, e, ST_TEMP, "the server stops");
+        int n = poll(fds, 2, job->give_up ? GIVE_UP_LOOK_MS : -1);
+        if (n < 0 && errno != EINTR)
             return ERR(e, ST_TEMP, "the program was lost", "poll: %s", strerror(errno));
+        if (n <= 0)
+            continue;
         if (fds[1].revents)
             break;
-        if ((fds[0].revents & (POLLIN | POLLHUP)) && !take_output(out_fd, output, cut_off))
+        if ((fds[0].revents & (POLLIN | POLLHUP)) && !take_output(from[0], output, cut_off))
             fds[0].fd = -1;
     }
-    take_rest(out_fd, output, cut_off);
-    if (read(reply_fd, answer, sizeof *answer) != (ssize_t)sizeof *answer)
+    take_rest(from[0], output, cut_off);
+    if (read(from[1], answer, sizeof *answer) != (ssize_t)sizeof *answer)
         return ERR(e, ST_TEMP, "the program was lost", "the supervisor gave no answer");
     return ST_OK;
 }
@@ -152,7 +159,7 @@ static enum st run(const struct helper_job *job, struct str request, struct buf 
     close(reply[1]);
     waiting_begin();
     if (s == ST_OK)
-        s = follow(out[0], reply[0], output, &result->cut_off, &answer, e);
+        s = follow(job, (int[]){out[0], reply[0]}, output, &result->cut_off, &answer, e);
     waiting_end();
     close(out[0]);
     close(reply[0]);

@@ -7,6 +7,8 @@
 #ifndef RT_HELPER_H
 #define RT_HELPER_H
 
+#include <stdatomic.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -21,6 +23,7 @@ struct helper_job {
     int input;           /* its standard input, read from where it stands; borrowed. -1: nothing */
     const struct helper_variable *variables;
     size_t variable_count;
+    const atomic_bool *give_up; /* true: it is not waited for any more (ST_TEMP), and runs on until its time is over. NULL: never */
 };
 
 struct helper_result {

@@ -8,6 +8,7 @@
  *   listen "submissions" { protocol = "submission" port = 465 tls = true }
  *   certificate "mail.example.org" { chain = "/etc/.../fullchain.pem" key = "/etc/.../privkey.pem" }
  *   route "example.net" { host = "10.1.1.1" port = 25 }
+ *   route "fax.example.net" { program = "fax" }
  *   program "fax" { command = {"/usr/local/bin/mail2fax", "-v"} user = "fax" timeout = 1m memory = 256M }
  *   include("more.conf")
  *
@@ -26,6 +27,7 @@ enum {
     SETTINGS_ROUTE_MAX = 1000,
     SETTINGS_PROGRAM_MAX = 100,
     SETTINGS_COMMAND_MAX = 16,
+    SETTINGS_PROGRAM_NAME_MAX = 100,
 };
 
 struct settings_listen {
@@ -45,6 +47,7 @@ struct settings_route {
     const char *host;
     uint16_t port;
     bool lmtp;
+    const char *program; /* instead of a host: the title of a program section; "" or NULL: none */
 };
 struct settings_program {                          /* that helpers may run (rt/helper.h) */
     const char *name;                              /* the title */

@@ -205,6 +205,14 @@ static enum st read_certificate(cfg_t *section, struct settings *s, struct err *
     return ST_OK;
 }
 
+static bool has_program(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->program_count; i++)
+        if (strcmp(s->program[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static enum st read_route(cfg_t *section, struct settings *s, struct err *e)
 {
     struct settings_route *r = &s->route[s->route_count];
@@ -212,9 +220,11 @@ static enum st read_route(cfg_t *section, struct settings *s, struct err *e)
     if (port < 1 || port > 65535)
         return complain_at(section, e, "route { port }", "a number between 1 and 65535");
     *r = (struct settings_route){settings_text(s, str_of(cfg_title(section))), keep(s, section, "host"), (uint16_t)port,
-                                 cfg_getbool(section, "lmtp")};
-    if (!r->host[0])
-        return complain_at(section, e, "route", "host = \"name or address\"");
+                                 cfg_getbool(section, "lmtp"), keep(s, section, "program")};
+    if (!r->host[0] == !r->program[0])
+        return complain_at(section, e, "route", "either host = \"name or address\" or program = \"title of a program section\"");
+    if (r->program[0] && !has_program(s, r->program))
+        return complain_at(section, e, "route { program }", "the title of a program section of this configuration");
     s->route_count++;
     return ST_OK;
 }
@@ -233,6 +243,8 @@ static enum st read_program(cfg_t *section, struct settings *s, struct err *e)
     struct settings_program *p = &s->program[s->program_count];
     unsigned n = cfg_size(section, "command");
     *p = (struct settings_program){.name = settings_text(s, str_of(cfg_title(section))), .user = keep(s, section, "user")};
+    if (!p->name[0] || strlen(p->name) > SETTINGS_PROGRAM_NAME_MAX)
+        return complain_at(section, e, "program", "a title of 1 to 100 bytes");
     if (n == 0 || n > SETTINGS_COMMAND_MAX || cfg_getnstr(section, "command", 0)[0] != '/')
         return complain_at(section, e, "program { command }", "{\"/path/of/program\", \"argument\", ...}, at most 16 words");
     for (unsigned i = 0; i < n; i++)
@@ -376,7 +388,7 @@ static enum st parse_z(const char *name, const char *text, struct settings **out
         CFG_BOOL("tls", cfg_false, CFGF_NONE), CFG_INT("connections", 1000000, CFGF_NONE), CFG_END()};
     cfg_opt_t certificate[] = {CFG_STR("chain", "", CFGF_NONE), CFG_STR("key", "", CFGF_NONE), CFG_END()};
     cfg_opt_t route[] = {CFG_STR("host", "", CFGF_NONE), CFG_INT("port", 25, CFGF_NONE), CFG_BOOL("lmtp", cfg_false, CFGF_NONE),
-                         CFG_END()};
+                         CFG_STR("program", "", CFGF_NONE), CFG_END()};
     char nothing[] = "{}";
     cfg_opt_t program[] = {CFG_STR_LIST("command", nothing, CFGF_NONE), CFG_STR("user", "", CFGF_NONE),
                            CFG_STR("timeout", "1m", CFGF_NONE), CFG_STR("memory", "512M", CFGF_NONE), CFG_END()};

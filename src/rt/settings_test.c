@@ -62,6 +62,10 @@ static void test_errors_name_the_place(void **state)
         {"listen \"x\" { protocol = \"smtp\" port = 70 connections = 0 }", "t.conf:1", "1000000"},
         {"program \"x\" { command = {\"relative\"} }", "t.conf:1", "/path/of/program"},
         {"program \"x\" { command = {\"/bin/x\"} memory = lots }", "t.conf:1", "256M"},
+        {"route \"x\" { port = 25 }", "t.conf:1", "either host"},
+        {"program \"p\" { command = {\"/bin/x\"} }\nroute \"x\" { host = \"h\" program = \"p\" }", "t.conf:2", "either host"},
+        {"route \"x\" { program = \"/bin/sh\" }", "t.conf:1", "title of a program section"},
+        {"program \"\" { command = {\"/bin/x\"} }", "t.conf:1", "1 to 100 bytes"},
         {"include(\"no-such-file.conf\")", "t.conf:1", "no-such-file.conf"},
         {"include(\"/dev/zero\")", "t.conf:1", "cannot be read"},
     };

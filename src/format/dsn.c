@@ -80,9 +80,19 @@ static bool is_global(const struct dsn *d, struct str returned)
     return d->utf8 && utf8;
 }
 
+/* What people read holds addresses and answers as they are. */
+static bool text_is_ascii(const struct dsn *d)
+{
+    bool ascii = str_is_ascii(d->from_host);
+    for (size_t i = 0; i < d->count; i++)
+        ascii = ascii && str_is_ascii(d->recipients[i].address) && str_is_ascii(d->recipients[i].diagnostic) &&
+                str_is_ascii(d->recipients[i].remote_mta);
+    return ascii;
+}
+
 /* ---- the parts ---- */
 
-static void add_header(const struct dsn *d, struct buf *out)
+static void add_header(const struct dsn *d, bool ascii, struct buf *out)
 {
     struct str domain = d->from_domain.n ? d->from_domain : d->from_host;
     struct header_field original;
@@ -111,7 +121,7 @@ static void add_header(const struct dsn *d, struct buf *out)
                    "MIME-Version: 1.0\r\n"
                    "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"=_");
     buf_add(out, d->unique);
-    buf_add_z(out, "\"\r\n\r\n");
+    buf_add_z(out, ascii ? "\"\r\n\r\n" : "\"\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"); /* RFC 2045 6.4 */
 }
 
 static void add_boundary(const struct dsn *d, const char *end, struct buf *out)
@@ -135,10 +145,9 @@ static void add_quoted(struct str text, struct buf *out)
 static void add_explanation(const struct dsn *d, struct buf *out)
 {
     enum dsn_action last = DSN_EXPANDED + 1;
-    buf_add_z(
-        out,
-        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\nContent-Description: Notification\r\n\r\n"
-        "This is the mail system at ");
+    buf_add_z(out, text_is_ascii(d) ? "Content-Type: text/plain; charset=us-ascii\r\n"
+                                    : "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n");
+    buf_add_z(out, "Content-Description: Notification\r\n\r\nThis is the mail system at ");
     buf_add(out, d->from_host);
     buf_add_z(out, ".\r\n");
     for (size_t i = 0; i < d->count; i++) {
@@ -155,7 +164,7 @@ static void add_explanation(const struct dsn *d, struct buf *out)
         if (r->remote_mta.n) {
             buf_add_z(out, "    host ");
             add_folded(r->remote_mta, 9, out);
-            buf_add_z(out, " said:\r\n");
+            buf_add_z(out, r->diagnostic_smtp ? " said:\r\n" : ":\r\n");
         }
         add_quoted(r->diagnostic, out);
         if (r->action == DSN_DELAYED)
@@ -202,6 +211,20 @@ static void add_typed_address(const char *name, struct str type, struct str addr
     buf_add_z(out, "\r\n");
 }
 
+/* RFC 3464 2.1: this part is 7-bit, and RFC 6533 has no form for answers as it has for addresses. A character becomes one mark; the
+ * text for people has it as it was. */
+static void add_diagnostic(struct str text, bool global, struct buf *out)
+{
+    DEFER(buf_release) struct buf ascii = BUF_INIT(DSN_DIAGNOSTIC_MAX);
+    text = str_upto(text, DSN_DIAGNOSTIC_MAX);
+    for (size_t i = 0; i < text.n && !global; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if (c < 0x80 || c >= 0xc0) /* not the further bytes of a character */
+            buf_add_c(&ascii, c < 0x80 ? (char)c : '?');
+    }
+    add_folded(global ? text : buf_str(&ascii), 23, out);
+}
+
 /* RFC 3464 2.3 */
 static void add_recipient_fields(const struct dsn *d, const struct dsn_recipient *r, bool global, struct buf *out)
 {
@@ -220,7 +243,7 @@ static void add_recipient_fields(const struct dsn *d, const struct dsn_recipient
     }
     if (r->diagnostic.n) {
         buf_add_z(out, r->diagnostic_smtp ? "Diagnostic-Code: smtp; " : "Diagnostic-Code: X-Postrider; ");
-        add_folded(r->diagnostic, 23, out);
+        add_diagnostic(r->diagnostic, global, out);
         buf_add_z(out, "\r\n");
     }
     add_date("Last-Attempt-Date", r->last_attempt_s, d, out);
@@ -230,11 +253,8 @@ static void add_recipient_fields(const struct dsn *d, const struct dsn_recipient
 
 static void add_status(const struct dsn *d, bool global, struct buf *out)
 {
-    bool ascii = true;
-    for (size_t i = 0; i < d->count; i++)
-        ascii &= str_is_ascii(d->recipients[i].diagnostic);
-    buf_add_z(out, global ? "Content-Type: message/global-delivery-status\r\n" : "Content-Type: message/delivery-status\r\n");
-    buf_add_z(out, global || !ascii ? "Content-Transfer-Encoding: 8bit\r\n" : "");
+    buf_add_z(out, global ? "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n"
+                          : "Content-Type: message/delivery-status\r\n");
     buf_add_z(out, "Content-Description: Delivery report\r\n\r\n");
     add_message_fields(d, out);
     for (size_t i = 0; i < d->count; i++)
@@ -264,7 +284,7 @@ enum st dsn_build(const struct dsn *d, struct buf *out, struct err *e)
     struct str header = str_upto(d->message, header_length(d->message));
     struct str returned = whole ? d->message : str_upto(header, HEADER_MAX);
     bool global = is_global(d, returned);
-    add_header(d, out);
+    add_header(d, !global && text_is_ascii(d) && str_is_ascii(returned), out);
     add_boundary(d, "\r\n", out);
     add_explanation(d, out);
     add_boundary(d, "\r\n", out);

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -135,6 +136,69 @@ static void test_utf8(void **state)
     assert_true(has(&utf8, "Final-Recipient: utf-8; \xc3\xa9lan@xyz.com\r\n"));
 }
 
+/* RFC 3464 2.1: message/delivery-status is 7-bit, whatever the other host wrote. RFC 2045 6.4: the whole is labelled as its parts.
+ */
+static void test_8bit(void **state)
+{
+    static const struct {
+        const char *diagnostic, *subject, *address;
+        bool high;
+    } cases[] = {
+        {"550 no such user", "Subject: a", "a@xyz.com", false},
+        {"550 kein Empf\xc3\xa4nger \xe2\x82\xac", "Subject: a", "a@xyz.com", true},
+        {"550 no such user", "Subject: \xe4", "a@xyz.com", true},
+        {"550 no such user", "Subject: a", "\xc3\xa9lan@xyz.com", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena arena = ARENA_INIT(1 << 20);
+        DEFER(buf_release) struct buf out = BUF_INIT(1 << 16);
+        char message[100];
+        struct dsn_recipient r = {.address = str_of(cases[i].address),
+                                  .action = DSN_FAILED,
+                                  .diagnostic = str_of(cases[i].diagnostic),
+                                  .diagnostic_smtp = true};
+        struct dsn d = report(&r, 1);
+        struct mime_tree tree;
+        snprintf(message, sizeof message, "%s\r\n\r\nbody\r\n", cases[i].subject);
+        d.message = str_of(message);
+        assert_int_equal(dsn_build(&d, &out, NULL), ST_OK);
+        assert_true(mime_parse(&arena, buf_str(&out), &MIME_LIMITS_DEFAULT, &tree));
+        const struct mime_part *text = tree.root->first_child, *status = text->next;
+        if (!str_is_ascii(part_body(&out, status)) || str_find(part_body(&out, status), STR("550 ")) == STR_NPOS)
+            fail_msg("case %zu: %.*s", i, STR_FMT(part_body(&out, status)));
+        struct str header = str_upto(buf_str(&out), str_find(buf_str(&out), STR("\r\n\r\n")));
+        bool labelled = str_find(header, STR("Content-Transfer-Encoding: 8bit")) != STR_NPOS;
+        assert_int_equal(labelled, cases[i].high);
+        assert_int_equal(str_is_ascii(buf_str(&out)), !cases[i].high);
+        arena_release(&arena);
+    }
+}
+
+/* Only another host "said" something. */
+static void test_who_said(void **state)
+{
+    struct dsn_recipient said = {.address = STR("a@xyz.com"),
+                                 .action = DSN_FAILED,
+                                 .remote_mta = STR("mx.xyz.com"),
+                                 .diagnostic = STR("550 no"),
+                                 .diagnostic_smtp = true};
+    struct dsn_recipient silent = {.address = STR("a@xyz.com"),
+                                   .action = DSN_FAILED,
+                                   .remote_mta = STR("mx.xyz.com"),
+                                   .diagnostic = STR("4.4.1 connection refused")};
+    DEFER(buf_release) struct buf one = BUF_INIT(1 << 16);
+    DEFER(buf_release) struct buf two = BUF_INIT(1 << 16);
+    struct dsn d = report(&said, 1);
+    (void)state;
+    assert_int_equal(dsn_build(&d, &one, NULL), ST_OK);
+    assert_true(has(&one, "host mx.xyz.com said:\r\n    550 no\r\n"));
+    d = report(&silent, 1);
+    assert_int_equal(dsn_build(&d, &two, NULL), ST_OK);
+    assert_true(has(&two, "host mx.xyz.com:\r\n    4.4.1 connection refused\r\n"));
+    assert_true(has(&two, "Remote-MTA: dns; mx.xyz.com\r\n"));
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -148,6 +212,7 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_failure), cmocka_unit_test(test_header_only),
-                                       cmocka_unit_test(test_utf8), cmocka_unit_test(test_limits)};
+                                       cmocka_unit_test(test_utf8),    cmocka_unit_test(test_limits),
+                                       cmocka_unit_test(test_8bit),    cmocka_unit_test(test_who_said)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -354,7 +354,7 @@ static void deliver_queued(struct accepting *a, const struct entries *list)
             memcpy(d.key, r->key, sizeof d.key);
             struct str status;
             enum attempt_result result = local_result(local_deliver(a->q, &d, &e), &status);
-            attempt_set(&attempt, n, result, status, false, str_of(a->q->hostname));
+            attempt_set(&attempt, n, result, status, false, STR_NONE);
         }
         if (st == ST_OK)
             st = attempt_settle(&attempt, &due, &e);

@@ -49,6 +49,17 @@ static enum st read_original(const struct attempt *a, size_t full_max, struct bu
     return ST_OK;
 }
 
+/* RFC 3463 2: the class fits what happened. A 552 that meant "too many recipients" is a delay all the same; what was tried in vain
+ * until the end keeps the 4 of the last answer. */
+static struct str status_of(const struct record_recipient *r, enum dsn_action action)
+{
+    if (action != DSN_FAILED && action != DSN_DELAYED)
+        return STR("2.0.0");
+    struct str fallback = action == DSN_FAILED ? STR("5.0.0") : STR("4.0.0");
+    struct str status = attempt_status_code(r->status, r->status_smtp, fallback);
+    return status.p[0] == '2' || (action == DSN_DELAYED && status.p[0] == '5') ? fallback : status;
+}
+
 static size_t fill_recipients(const struct attempt *a, const struct record_recipient *recipients, const int *actions,
                               unsigned which, struct dsn_recipient *out, int64_t until_ms)
 {
@@ -58,13 +69,11 @@ static size_t fill_recipients(const struct attempt *a, const struct record_recip
         if (actions[i] < 0 || !(which & 1u << actions[i]))
             continue;
         enum dsn_action action = (enum dsn_action)actions[i];
-        struct str fallback = action == DSN_FAILED ? STR("5.0.0") : action == DSN_DELAYED ? STR("4.0.0") : STR("2.0.0");
         out[n++] = (struct dsn_recipient){
             .address = r->address,
             .orcpt = r->orcpt,
             .action = action,
-            .status =
-                action == DSN_FAILED || action == DSN_DELAYED ? attempt_status_code(r->status, r->status_smtp, fallback) : fallback,
+            .status = status_of(r, action),
             .remote_mta = r->host,
             .diagnostic = r->status,
             .diagnostic_smtp = r->status_smtp,
@@ -102,7 +111,7 @@ static enum st make_entry(struct report *out, const struct attempt *a, struct st
     struct record record = {
         .report = level,
         .smtputf8 = !str_is_ascii(to) || a->record.smtputf8,
-        .body = a->record.smtputf8 ? ACCEPT_BODY_8BITMIME : ACCEPT_BODY_7BIT,
+        .body = str_is_ascii(buf_str(&out->bytes)) ? ACCEPT_BODY_7BIT : ACCEPT_BODY_8BITMIME,
         .domain = str_of(out->domain),
         .size = out->bytes.n,
         .skip = (uint32_t)sizeof "Return-Path: <>\r\n" - 1,
@@ -132,7 +141,8 @@ static enum st write_report(struct report *out, const struct attempt *a, const s
     struct queue *q = a->q;
     char id[QUEUE_ID_TEXT_MAX], unique[QUEUE_ID_TEXT_MESSAGE + 1];
     struct queue_id name = queue_id_next(shard_number(a->slot->shard), clock_wall_ms(), &q->id_counter);
-    bool full = a->record.ret == ACCEPT_RET_FULL && recipients[0].action == DSN_FAILED;
+    bool full = a->record.ret == ACCEPT_RET_FULL && recipients[0].action == DSN_FAILED &&
+                a->record.body != ACCEPT_BODY_BINARYMIME; /* RFC 3030: a report consists of lines */
     size_t full_max = full ? (size_t)settings->queue_report_message_max : 0;
     DEFER(buf_release) struct buf original = BUF_INIT(REPORT_HEADER_MAX + full_max + 1);
     queue_id_print(&a->id, id);

@@ -226,12 +226,86 @@ static void test_moved_domain(void **state)
     testing_close(&t);
 }
 
+/* RFC 3463 2: a delay has a status of class 4, whatever the host's code was. */
+static void test_delay_status(void **state)
+{
+    struct testing t;
+    (void)state;
+    testing_open(&t, false, false);
+    assert_int_equal(testing_accept(&t, "elinor@abcd.com", "many@remote.test", MESSAGE, true, NULL), ST_OK);
+    testing_run(&t, 12);
+    struct str m = testing_look(&t, t.elinor, "INBOX").last;
+    assert_true(has(m, "Action: delayed\r\nStatus: 4.0.0\r\n"));
+    assert_true(has(m, "Diagnostic-Code: smtp; 552 5.5.3 too many recipients"));
+    testing_close(&t);
+}
+
+/* RFC 3464 2.3.5: where no other host is concerned none is named. */
+static void test_local_has_no_remote_mta(void **state)
+{
+    struct testing t;
+    (void)state;
+    testing_open(&t, false, false);
+    assert_int_equal(testing_accept(&t, "elinor@abcd.com", "carolyn@xyz.com:2", MESSAGE, true, NULL), ST_OK);
+    testing_run(&t, 1);
+    struct str m = testing_look(&t, t.elinor, "INBOX").last;
+    assert_true(has(m, "Action: delivered"));
+    assert_false(has(m, "Remote-MTA"));
+    assert_false(has(m, "said:"));
+    testing_close(&t);
+}
+
+/* RFC 6152 2: a report that returns 8-bit bytes says so to the next host. */
+static void test_report_body(void **state)
+{
+    static const struct {
+        const char *message;
+        enum accept_body want;
+    } cases[] = {{MESSAGE, ACCEPT_BODY_7BIT}, {"Subject: \xe4\r\n\r\nbody\r\n", ACCEPT_BODY_8BITMIME}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct testing t;
+        testing_open(&t, false, false);
+        assert_int_equal(testing_accept(&t, "someone@sender.test", "perm@remote.test", cases[i].message, true, NULL), ST_OK);
+        testing_run(&t, 1);
+        assert_string_equal(fake.last_from, "");
+        assert_int_equal(fake.last_body, cases[i].want);
+        testing_close(&t);
+    }
+}
+
+/* Binary bytes (RFC 3030) cannot be part of a report in lines: the header has to do, whatever RET says. */
+static void test_binary_is_not_returned(void **state)
+{
+    struct testing t;
+    char id[24];
+    (void)state;
+    testing_open(&t, false, false);
+    struct accept_recipient r = {.address = STR("perm@remote.test")};
+    struct accept_envelope envelope = {.reverse_path = STR("elinor@abcd.com"),
+                                       .ret = ACCEPT_RET_FULL,
+                                       .body = ACCEPT_BODY_BINARYMIME,
+                                       .require_all = true,
+                                       .recipients = &r,
+                                       .count = 1};
+    OK(&t.err, directory_resolve(t.directory, r.address, &t.arena, &r.route, &t.err));
+    OK(&t.err, accept_message(t.queue, &envelope, STR("Subject: x\r\n\r\nthe\0body\r"), id, &t.err));
+    testing_run(&t, 1);
+    struct str m = testing_look(&t, t.elinor, "INBOX").last;
+    assert_true(has(m, "Subject: x") && has(m, "text/rfc822-headers"));
+    assert_false(has(m, "body\r"));
+    testing_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wishes),      cmocka_unit_test(test_times),         cmocka_unit_test(test_remote_sender),
-        cmocka_unit_test(test_null_sender), cmocka_unit_test(test_double_bounce), cmocka_unit_test(test_ret_full),
-        cmocka_unit_test(test_expanded),    cmocka_unit_test(test_moved_domain),
+        cmocka_unit_test(test_wishes),        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_remote_sender), cmocka_unit_test(test_null_sender),
+        cmocka_unit_test(test_double_bounce), cmocka_unit_test(test_ret_full),
+        cmocka_unit_test(test_expanded),      cmocka_unit_test(test_moved_domain),
+        cmocka_unit_test(test_delay_status),  cmocka_unit_test(test_local_has_no_remote_mta),
+        cmocka_unit_test(test_report_body),   cmocka_unit_test(test_binary_is_not_returned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,9 +3,10 @@
 #include <stdio.h>
 
 #include "format/dot.h"
+#include "format/xtext.h"
 #include "rt/clock.h"
 
-enum { COMMANDS_MAX = 2 << 20, STATUS_MAX = 480, HEADER_LOOK_MAX = 64 << 10 };
+enum { COMMANDS_MAX = 2 << 20, STATUS_MAX = 480, HEADER_LOOK_MAX = 64 << 10, ORCPT_ADDRESS_MAX = 2048 };
 
 void smtp_client_init(struct smtp_client *c, const struct smtp_wire *wire, const struct smtp_client_times *times, struct str helo)
 {
@@ -284,14 +285,16 @@ static size_t name_recipients(struct smtp_client *c, struct smtp_send *s)
 
 /* ---- commands ---- */
 
-static void put_mail(const struct smtp_client *c, const struct smtp_send *s, struct buf *out)
+/* high: bytes above 127 were seen. RFC 6152 2 wants them declared, though the client that brought them may not have done so; a host
+ * without 8BITMIME gets such a message as we got it. */
+static void put_mail(const struct smtp_client *c, const struct smtp_send *s, bool high, struct buf *out)
 {
     buf_add_z(out, "MAIL FROM:<");
     buf_add(out, s->reverse_path);
     buf_add_c(out, '>');
     if (offers(c, SMTP_EXT_SIZE))
         buf_printf(out, " SIZE=%llu", (unsigned long long)s->size);
-    if (s->body == SMTP_BODY_8BITMIME && offers(c, SMTP_EXT_8BITMIME))
+    if ((s->body == SMTP_BODY_8BITMIME || (s->body == SMTP_BODY_7BIT && high)) && offers(c, SMTP_EXT_8BITMIME))
         buf_add_z(out, " BODY=8BITMIME");
     if (s->body == SMTP_BODY_BINARYMIME)
         buf_add_z(out, " BODY=BINARYMIME");
@@ -329,6 +332,21 @@ static void put_notify(unsigned notify, struct buf *out)
     }
 }
 
+/* RFC 3461 5.2.1 (d): unchanged; but RFC 6533 3: without SMTPUTF8 an address of type utf-8 goes in its 7-bit form. */
+static void put_orcpt(struct str orcpt, bool utf8, struct buf *out)
+{
+    DEFER(buf_release) struct buf address = BUF_INIT(ORCPT_ADDRESS_MAX);
+    struct str type;
+    if (orcpt.n == 0 || has_control(orcpt))
+        return;
+    if (utf8 || str_is_ascii(orcpt)) {
+        buf_printf(out, " ORCPT=%.*s", STR_FMT(orcpt));
+    } else if (xtext_orcpt_decode(orcpt, &type, &address) && str_eq_nocase(type, STR("utf-8"))) {
+        buf_add_z(out, " ORCPT=");
+        xtext_orcpt_encode(buf_str(&address), out);
+    }
+}
+
 static void put_rcpt(const struct smtp_client *c, const struct smtp_send *s, const struct smtp_send_recipient *r, struct buf *out)
 {
     bool utf8 = s->smtputf8 && offers(c, SMTP_EXT_SMTPUTF8);
@@ -337,8 +355,7 @@ static void put_rcpt(const struct smtp_client *c, const struct smtp_send *s, con
     buf_add_c(out, '>');
     if (offers(c, SMTP_EXT_DSN)) {
         put_notify(r->notify, out);
-        if (r->orcpt.n > 0 && !has_control(r->orcpt) && (utf8 || str_is_ascii(r->orcpt)))
-            buf_printf(out, " ORCPT=%.*s", STR_FMT(r->orcpt));
+        put_orcpt(r->orcpt, utf8, out);
     }
     buf_add_z(out, "\r\n");
 }
@@ -414,7 +431,7 @@ static bool envelope(struct transaction *t)
         buf_add_z(&out, "RSET\r\n");
     if (rset && !all)
         ok = say(t, &out) && read_reply(c, c->times.command);
-    put_mail(c, s, &out);
+    put_mail(c, s, !str_is_ascii(buf_str(&t->first)), &out);
     for (size_t i = 0; i < s->count && all; i++)
         if (s->recipients[i].named)
             put_rcpt(c, s, &s->recipients[i], &out);

@@ -572,6 +572,61 @@ static void test_dsn(void **state)
     talk_release(&t);
 }
 
+/* RFC 6533 3: an address of type utf-8 fits through a host that offers DSN without SMTPUTF8, but not as UTF-8. */
+static void test_orcpt_utf8(void **state)
+{
+    static const struct {
+        const char *ehlo, *orcpt, *want;
+    } cases[] = {
+        {"250-mx\r\n250 DSN\r\n", "utf-8;\xc3\xa9lan@x", " ORCPT=utf-8;\\x{E9}lan@x\n"},
+        {"250-mx\r\n250 DSN\r\n", "utf-8;\\x{E9}lan@x", " ORCPT=utf-8;\\x{E9}lan@x\n"},
+        {"250-mx\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n", "utf-8;\xc3\xa9lan@x", " ORCPT=utf-8;\xc3\xa9lan@x\n"},
+        {"250-mx\r\n250 DSN\r\n", "rfc822;\xc3\xa9lan@x", "<a@x>\n"}, /* nonsense is not passed on */
+        {"250 mx\r\n", "utf-8;\xc3\xa9lan@x", "<a@x>\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct talk t;
+        talk_init(&t, &(struct manner){.ehlo = cases[i].ehlo}, "a@x");
+        t.send.smtputf8 = true;
+        t.recipients[0].orcpt = str_of(cases[i].orcpt);
+        assert_int_equal(smtp_client_greet(&t.client), SMTP_HELLO_OK);
+        smtp_client_send(&t.client, &t.send);
+        if (str_find(buf_str(&t.server.transcript), str_of(cases[i].want)) == STR_NPOS)
+            fail_msg("case %zu: %.*s", i, STR_FMT(buf_str(&t.server.transcript)));
+        talk_release(&t);
+    }
+}
+
+/* RFC 6152 2: what has bytes above 127 is declared where that is possible, whether the client that brought it did so or not. */
+static void test_body_declared(void **state)
+{
+    static const struct {
+        const char *ehlo, *message;
+        enum smtp_body body;
+        const char *want;
+    } cases[] = {
+        {"250-mx\r\n250 8BITMIME\r\n", "A: b\r\n\r\n\xe9\r\n", SMTP_BODY_7BIT, "> BODY=8BITMIME\n"},
+        {"250-mx\r\n250 8BITMIME\r\n", "A: b\r\n\r\n\xe9\r\n", SMTP_BODY_8BITMIME, "> BODY=8BITMIME\n"},
+        {"250-mx\r\n250 8BITMIME\r\n", "A: b\r\n\r\nc\r\n", SMTP_BODY_7BIT, "<elinor@abcd.com>\n"},
+        {EHLO_BARE, "A: b\r\n\r\n\xe9\r\n", SMTP_BODY_7BIT, "<elinor@abcd.com>\n"}, /* as it came */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct talk t;
+        talk_init(&t, &(struct manner){.ehlo = cases[i].ehlo}, "a@x");
+        t.message = str_of(cases[i].message);
+        t.send.size = t.message.n;
+        t.send.body = cases[i].body;
+        assert_int_equal(smtp_client_greet(&t.client), SMTP_HELLO_OK);
+        smtp_client_send(&t.client, &t.send);
+        assert_int_equal(t.recipients[0].fate, SMTP_FATE_SENT);
+        if (str_find(buf_str(&t.server.transcript), str_of(cases[i].want)) == STR_NPOS)
+            fail_msg("case %zu: %.*s", i, STR_FMT(buf_str(&t.server.transcript)));
+        talk_release(&t);
+    }
+}
+
 /* Large messages, line ends that SMTP does not know, and no line end at the end. */
 static void test_bytes(void **state)
 {
@@ -621,10 +676,11 @@ static void test_unreadable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_replies), cmocka_unit_test(test_next_transaction), cmocka_unit_test(test_rset),
-        cmocka_unit_test(test_hello),   cmocka_unit_test(test_break_everywhere), cmocka_unit_test(test_starttls),
-        cmocka_unit_test(test_hostile), cmocka_unit_test(test_abilities),        cmocka_unit_test(test_dsn),
-        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_replies),       cmocka_unit_test(test_next_transaction), cmocka_unit_test(test_rset),
+        cmocka_unit_test(test_hello),         cmocka_unit_test(test_break_everywhere), cmocka_unit_test(test_starttls),
+        cmocka_unit_test(test_hostile),       cmocka_unit_test(test_abilities),        cmocka_unit_test(test_dsn),
+        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_unreadable),       cmocka_unit_test(test_orcpt_utf8),
+        cmocka_unit_test(test_body_declared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

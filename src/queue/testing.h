@@ -27,8 +27,8 @@
             fail_msg("%s: %s: %s (%s)", #call, st_name(ok_st_), (e)->text, (e)->detail);                                           \
     } while (0)
 
-/* What the fake host does with a recipient: by the local-part of its address. "ok", "norelay" (no DSN there), "temp", "perm"; a
- * digit behind "temp" is how many times. */
+/* What the fake host does with a recipient: by the local-part of its address. "ok", "norelay" (no DSN there), "temp", "perm",
+ * "many" (552, which is temporary); a digit behind "temp" is how many times. */
 struct fake {
     unsigned opens, transactions;
     bool refuse;          /* no connection */
@@ -37,6 +37,7 @@ struct fake {
     struct buf sent;      /* "recipient|message-id\n" for each recipient delivered */
     struct buf last;      /* bytes of the last message */
     char last_from[256];
+    unsigned last_body; /* enum accept_body */
 };
 static struct fake fake;
 
@@ -70,6 +71,8 @@ static void fake_recipient(struct attempt *a, size_t i)
     struct str local = str_upto(r->address, str_find_char(r->address, '@')), host = STR("mx.remote.test");
     if (str_starts(local, STR("perm"))) {
         attempt_set(a, i, ATTEMPT_PERM, STR("550 5.1.1 no such user"), true, host);
+    } else if (str_starts(local, STR("many"))) {
+        attempt_set(a, i, ATTEMPT_TEMP, STR("552 5.5.3 too many recipients"), true, host); /* as smtp_client understands it */
     } else if (str_starts(local, STR("temp"))) {
         unsigned times = local.n > 4 ? (unsigned)(local.p[4] - '0') : 99;
         if (a->record.attempts < times)
@@ -103,6 +106,7 @@ static enum transport_state fake_deliver(struct transport *t, struct attempt *a)
         return TRANSPORT_READY;
     }
     snprintf(fake.last_from, sizeof fake.last_from, "%.*s", STR_FMT(a->record.reverse_path));
+    fake.last_body = a->record.body;
     for (size_t i = 0; i < a->record.count; i++)
         if (attempt_open(a, i))
             fake_recipient(a, i);

@@ -7,11 +7,6 @@
 #include "queue/transport.h"
 #include "rt/settings.h"
 
-struct local {
-    struct transport base;
-    struct queue *q;
-};
-
 enum st local_deliver(struct queue *q, const struct local_delivery *d, struct err *e)
 {
     const struct settings *settings = settings_current();
@@ -29,15 +24,15 @@ enum st local_deliver(struct queue *q, const struct local_delivery *d, struct er
 
 static bool local_open(struct queue *q, struct str destination, struct transport **out, struct transport_failure *why)
 {
+    (void)q;
     (void)destination;
-    struct local *t = calloc(1, sizeof *t);
+    struct transport *t = calloc(1, sizeof *t);
     if (!t) {
         *why = (struct transport_failure){.result = ATTEMPT_TEMP, .status = "4.3.0 Out of memory"};
         return false;
     }
-    t->base.class = &transport_local;
-    t->q = q;
-    *out = &t->base;
+    t->class = &transport_local;
+    *out = t;
     return true;
 }
 
@@ -130,10 +125,10 @@ static enum st deliver_one(struct attempt *a, size_t i, struct str bytes, struct
 
 static enum transport_state local_deliver_entry(struct transport *t, struct attempt *a)
 {
-    struct local *local = (struct local *)t;
+    (void)t;
     struct err e = {0};
     DEFER(buf_release) struct buf bytes = BUF_INIT((size_t)a->record.size + RECORD_ADDRESS_MAX + 64);
-    struct str status, host = str_of(local->q->hostname);
+    struct str status;
     enum st st = read_message(a, &bytes, &e);
     a->broken_store = st == ST_NOTFOUND || st == ST_CORRUPT;
     if (st != ST_OK)
@@ -145,7 +140,7 @@ static enum transport_state local_deliver_entry(struct transport *t, struct atte
         enum attempt_result result = local_result(st, &status);
         if (st == ST_OK && a->targets[i])
             result = ATTEMPT_REDIRECT;
-        attempt_set(a, i, result, status, false, host);
+        attempt_set(a, i, result, status, false, STR_NONE);
     }
     return TRANSPORT_READY;
 }

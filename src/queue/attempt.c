@@ -273,6 +273,8 @@ static void schedule(struct settling *s, int64_t now)
         return;
     s->record.attempts++;
     s->record.last_ms = now;
+    if (record_pending(&s->record) == 0)
+        return;
     s->record.next_ms = now + attempt_backoff_ms(s->record.attempts);
     if (a->not_before_ms > s->record.next_ms)
         s->record.next_ms = a->not_before_ms;

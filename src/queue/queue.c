@@ -31,10 +31,11 @@ struct window_slot *queue_slot_of(struct queue *q, const struct queue_id *id)
     return slot;
 }
 
+/* In runs: messages that come at the same time belong to one shard and share its commits; over time all shards get the same. */
 struct window_slot *queue_slot_for_new(struct queue *q)
 {
     struct window_slot *slot = NULL;
-    unsigned turn = atomic_fetch_add_explicit(&q->slot_turn, 1, memory_order_relaxed);
+    unsigned turn = atomic_fetch_add_explicit(&q->slot_turn, 1, memory_order_relaxed) / QUEUE_RUN;
     pthread_mutex_lock(&q->window.lock);
     for (size_t i = 0; i < q->slot_count && !slot; i++) {
         struct window_slot *s = q->slots[(turn + i) % q->slot_count];

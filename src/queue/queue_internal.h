@@ -18,6 +18,7 @@ enum {
     QUEUE_TAKEOVER_MS = 15000, /* between looks for shards that nobody owns any more */
     QUEUE_GRACE_MS = 120000,   /* for accept to deliver locally what it queued too */
     QUEUE_SLOTS_MAX = 4096,
+    QUEUE_RUN = 64, /* messages after which new ones go to the next shard */
     QUEUE_NAME_MAX = 256,
 };
 
@@ -44,6 +45,7 @@ struct queue {
     struct lines lines;
     struct tls_client *tls_any, *tls_verified;
     struct workers *workers; /* NULL: not started */
+    struct settler *settler; /* NULL: results are written by the thread that has them */
     atomic_bool stopping, breaking;
 };
 

@@ -438,7 +438,7 @@ static enum st build(struct shard *s, const struct shard_op *group, struct count
     for (const struct shard_op *op = group; op; op = op->next)
         TRY(add_op(s, op, counts, entries, e));
     counts_write(s, counts);
-    s->token = random_u64();
+    s->token++; /* from a random beginning, so that no two owners write the same */
     add_commit_record(s, (uint64_t)(*entries > 0 ? *entries : 0));
     return ST_OK;
 }
@@ -509,6 +509,7 @@ static void commit_each(struct shard *s, struct shard_op *group)
 
 static struct shard_op *take_group(struct shard *s)
 {
+    pthread_mutex_lock(&s->lock);
     struct shard_op *group = s->first, *last = group;
     for (unsigned n = 1; n < SHARD_OPS_MAX && last->next; n++)
         last = last->next;
@@ -516,15 +517,30 @@ static struct shard_op *take_group(struct shard *s)
     if (!s->first)
         s->last = &s->first;
     last->next = NULL;
+    pthread_mutex_unlock(&s->lock);
     return group;
 }
 
-/* Called with the lock; commits one group, which begins with the caller's op, and passes the lead on. */
+/* The next group is led by the thread that waits longest. It starts before those of this group are woken, so that the engine has
+ * something to do. */
+static void pass_the_lead(struct shard *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct shard_op *next = s->first;
+    s->leading = next != NULL;
+    pthread_mutex_unlock(&s->lock);
+    if (next) {
+        next->lead = true;
+        sem_post(&next->wake);
+    }
+}
+
+/* Commits one group, which begins with the caller's op. Nobody is woken under the lock, and whoever is woken needs no lock: a
+ * group of twenty would queue up at it. */
 static void lead(struct shard *s)
 {
     struct shard_op *group = take_group(s);
     struct err err = {0};
-    pthread_mutex_unlock(&s->lock);
     enum st st = commit_group(s, group, &err);
     bool alone = !group->next;
     if (st != ST_OK && st != ST_TEMP && !alone)
@@ -534,39 +550,40 @@ static void lead(struct shard *s)
             op->result = st;
             op->err = err;
         }
-    pthread_mutex_lock(&s->lock);
-    for (struct shard_op *op = group, *next; op; op = next) {
+    pass_the_lead(s);
+    for (struct shard_op *op = group->next, *next; op; op = next) {
         next = op->next; /* a woken op may be gone at once */
-        op->done = true;
-        pthread_cond_signal(&op->wake);
+        sem_post(&op->wake);
     }
-    s->leading = s->first != NULL;
-    if (s->first) {
-        s->first->lead = true;
-        pthread_cond_signal(&s->first->wake);
-    }
+}
+
+/* Another thread commits for us, or gives us the lead. */
+static void wait_in_line(struct shard_op *op)
+{
+    waiting_begin();
+    while (sem_wait(&op->wake) != 0) /* a signal */
+        continue;
+    waiting_end();
 }
 
 enum st shard_commit(struct shard *s, struct shard_op *op, struct err *e)
 {
     op->next = NULL;
-    op->done = op->lead = false;
     op->result = ST_TEMP;
     op->err = (struct err){0};
-    pthread_cond_init(&op->wake, NULL);
+    sem_init(&op->wake, 0, 0);
     pthread_mutex_lock(&s->lock);
     *s->last = op;
     s->last = &op->next;
-    waiting_begin(); /* for the commit of another thread */
-    while (s->leading && !op->done && !op->lead)
-        pthread_cond_wait(&op->wake, &s->lock);
-    waiting_end();
-    if (!op->done) {
-        s->leading = true;
-        lead(s);
-    }
+    op->lead = !s->leading;
+    s->leading = true;
+    bool first = op->lead;
     pthread_mutex_unlock(&s->lock);
-    pthread_cond_destroy(&op->wake);
+    if (!first)
+        wait_in_line(op);
+    if (op->lead)
+        lead(s);
+    sem_destroy(&op->wake);
     if (op->result != ST_OK && e)
         *e = op->err;
     return op->result;

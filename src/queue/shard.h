@@ -13,7 +13,7 @@
 #ifndef QUEUE_SHARD_H
 #define QUEUE_SHARD_H
 
-#include <pthread.h>
+#include <semaphore.h>
 
 #include "kv/engine.h"
 #include "queue/id.h"
@@ -45,8 +45,8 @@ struct shard_op {
     size_t blob_count;
     /* the commit line's */
     struct shard_op *next;
-    pthread_cond_t wake;
-    bool done, lead;
+    sem_t wake; /* the result is there, or `lead` is set */
+    bool lead;
     enum st result;
     struct err err;
 };

@@ -4,6 +4,7 @@
 
 #include "queue/queue_internal.h"
 #include "queue/route.h"
+#include "queue/settle.h"
 #include "queue/transport.h"
 #include "rt/clock.h"
 #include "rt/log.h"
@@ -11,8 +12,7 @@
 #include "rt/settings.h"
 
 enum {
-    OPENS_MAX = 5,    /* connections tried for one entry in one attempt */
-    DEFER_BATCH = 64, /* entries put off in one commit */
+    OPENS_MAX = 5, /* connections tried for one entry in one attempt */
     PARK_SLICE_MS = 200,
     BLOCK_MAX_MS = 1800000,
     READ_FAILED_MS = 1000,
@@ -126,54 +126,57 @@ static bool blocked(struct serving *s)
 
 /* ---- one entry ---- */
 
-static void release_entry(struct serving *s, struct window_entry *entry, const struct shard_due *due)
-{
-    struct window_slot *slot = entry->slot;
-    pthread_mutex_lock(&window_of(s)->lock);
-    window_done(window_of(s), entry);
-    if (due && due->due_ms > 0)
-        window_note(window_of(s), slot, due, clock_wall_ms());
-    pthread_mutex_unlock(&window_of(s)->lock);
-}
-
 /* What the window believed may be old: only the record says what is due, and for whom. */
 static bool still_due(struct serving *s, struct window_entry *entry, struct attempt *a)
 {
     char space[DESTINATION_NAME_MAX];
     struct buf name = {space, 0, sizeof space, sizeof space, false};
     if (a->record.held || a->record.next_ms > clock_wall_ms()) {
-        release_entry(s, entry, &a->was);
+        settle_release(s->q, entry, &a->was);
         return false;
     }
     route_destination(s->q, a->record.domain, &name);
     if (str_eq(buf_str(&name), str_of(s->d->name)))
         return true;
-    release_entry(s, entry, NULL); /* the routes changed */
-    queue_offer(s->q, entry->slot, &a->was, a->record.domain);
+    settle_release(s->q, entry, NULL); /* the routes changed; the entry is gone now */
+    queue_offer(s->q, a->slot, &a->was, a->record.domain);
     return false;
 }
 
-static bool begin_entry(struct serving *s, struct window_entry *entry, struct attempt *a)
+/* The record could not be read. */
+static void unreadable(struct serving *s, struct window_entry *entry, enum st st, const struct err *e)
 {
-    struct err e = {0};
-    struct window_slot *slot = entry->slot;
-    enum st st = attempt_begin(a, s->q, slot, &entry->id, &e);
-    if (st == ST_OK)
-        return still_due(s, entry, a);
-    if (st == ST_NOTFOUND) {
-        release_entry(s, entry, NULL);
-        return false;
-    }
     char id[QUEUE_ID_TEXT_MAX];
     queue_id_print(&entry->id, id);
-    log_event(LOG_ERROR, "queue.unreadable", LOG_Z("id", id), LOG_ERR(&e));
+    log_event(LOG_ERROR, "queue.unreadable", LOG_Z("id", id), LOG_ERR(e));
     if (st != ST_TEMP)
-        return false; /* it stays busy: nobody tries it again before a restart */
+        return; /* it stays busy: nobody tries it again before a restart */
     if (!atomic_load(&s->q->stopping))
         clock_sleep_ms(READ_FAILED_MS);
     struct shard_due due = entry->due;
-    release_entry(s, entry, &due); /* the loader finds it again */
-    return false;
+    settle_release(s->q, entry, &due); /* the loader finds it again */
+}
+
+/* NULL: there is nothing to do for it now. */
+static struct served *begin_entry(struct serving *s, struct window_entry *entry)
+{
+    struct err e = {0};
+    struct served *served = calloc(1, sizeof *served);
+    if (!served) {
+        unreadable(s, entry, ERR(&e, ST_TEMP, "Out of memory", "an attempt"), &e);
+        return NULL;
+    }
+    served->entry = entry;
+    enum st st = attempt_begin(&served->attempt, s->q, entry->slot, &entry->id, &e);
+    if (st == ST_OK && still_due(s, entry, &served->attempt))
+        return served;
+    if (st == ST_NOTFOUND)
+        settle_release(s->q, entry, NULL);
+    else if (st != ST_OK)
+        unreadable(s, entry, st, &e);
+    attempt_release(&served->attempt);
+    free(served);
+    return NULL;
 }
 
 /* Sends it, over several connections if need be. */
@@ -212,94 +215,53 @@ static bool any_delivered(const struct attempt *a)
     return false;
 }
 
-static void finish_entry(struct serving *s, struct window_entry *entry, struct attempt *a)
+/* By the settler, if there is one. What is no connection to another host is not to get ahead of its record: a program that has run
+ * is not followed by its next run before that is durable. */
+static void settle(struct serving *s, struct served *served)
 {
-    pthread_mutex_lock(&window_of(s)->lock);
-    a->wish = entry->wish;
-    pthread_mutex_unlock(&window_of(s)->lock);
-    if (attempt_settle_surely(a))
-        release_entry(s, entry, &a->was);
-    /* otherwise it stays busy, so that this process does not send it again */
+    bool later = s->q->settler && s->transport && s->transport->class == s->q->remote;
+    if (!later || !settler_take(s->q->settler, &served))
+        settle_now(s->q, &served, 1);
 }
 
 static void serve_entry(struct serving *s, struct window_entry *entry)
 {
-    struct attempt a;
-    if (begin_entry(s, entry, &a)) {
-        deliver_entry(s, &a);
-        bool good = any_delivered(&a);
-        finish_entry(s, entry, &a);
-        if (good)
-            destination_worked(s);
-        if (s->transport && ++s->sent >= s->sent_max)
-            hang_up(s);
-    }
-    attempt_release(&a);
+    struct served *served = begin_entry(s, entry);
+    if (!served)
+        return;
+    deliver_entry(s, &served->attempt);
+    bool good = any_delivered(&served->attempt);
+    settle(s, served);
+    if (good)
+        destination_worked(s);
+    if (s->transport && ++s->sent >= s->sent_max)
+        hang_up(s);
 }
 
 /* ---- putting off a whole destination ---- */
 
-static int by_slot(const void *pa, const void *pb)
-{
-    const struct attempt *a = *(struct attempt *const *)pa, *b = *(struct attempt *const *)pb;
-    return a->slot < b->slot ? -1 : a->slot > b->slot;
-}
-
-struct deferral {
-    struct attempt attempts[DEFER_BATCH];
-    struct attempt *list[DEFER_BATCH];
-    struct window_entry *entries[DEFER_BATCH];
-    size_t count;
-};
-
-/* One commit for all of a shard; one by one if that does not work. */
-static void settle_run(struct serving *s, struct deferral *f, size_t from, size_t to)
-{
-    struct err e = {0};
-    bool together = attempt_settle_many(f->list + from, to - from, &e) == ST_OK;
-    for (size_t i = from; i < to; i++) {
-        struct attempt *a = f->list[i];
-        struct window_entry *entry = f->entries[a - f->attempts];
-        if (together || attempt_settle_surely(a))
-            release_entry(s, entry, &a->was);
-    }
-}
-
 static void put_off(struct serving *s, struct window_entry *first)
 {
-    struct deferral *f = calloc(1, sizeof *f);
-    if (!f) {
-        serve_entry(s, first);
-        return;
-    }
+    struct served *list[SETTLE_TOGETHER_MAX];
+    size_t count = 0;
     int64_t not_before = 0, pause = first_pause_ms();
     pthread_mutex_lock(&window_of(s)->lock);
     if (s->failure.result == ATTEMPT_TEMP && s->d->blocked_ms > clock_mono_ms())
         not_before = clock_wall_ms() + (s->d->blocked_ms - clock_mono_ms()) + (int64_t)random_below((uint64_t)pause);
     pthread_mutex_unlock(&window_of(s)->lock);
-    for (struct window_entry *entry = first; entry && f->count < DEFER_BATCH;) {
-        struct attempt *a = &f->attempts[f->count];
-        if (begin_entry(s, entry, a)) {
+    for (struct window_entry *entry = first; entry;) {
+        struct served *served = begin_entry(s, entry);
+        if (served) {
+            struct attempt *a = &served->attempt;
             attempt_set_all(a, s->failure.result, str_of(s->failure.status), s->failure.smtp, str_of(s->failure.host));
             a->not_before_ms = not_before;
-            f->entries[f->count] = entry;
-            f->list[f->count++] = a;
-        } else {
-            attempt_release(a);
+            list[count++] = served;
         }
         pthread_mutex_lock(&window_of(s)->lock);
-        entry = f->count < DEFER_BATCH ? window_take(window_of(s), s->d) : NULL;
+        entry = count < SETTLE_TOGETHER_MAX ? window_take(window_of(s), s->d) : NULL;
         pthread_mutex_unlock(&window_of(s)->lock);
     }
-    qsort(f->list, f->count, sizeof(void *), by_slot);
-    for (size_t from = 0, to; from < f->count; from = to) {
-        for (to = from + 1; to < f->count && f->list[to]->slot == f->list[from]->slot;)
-            to++;
-        settle_run(s, f, from, to);
-    }
-    for (size_t i = 0; i < f->count; i++)
-        attempt_release(&f->attempts[i]);
-    free(f);
+    settle_now(s->q, list, count);
 }
 
 /* ---- the loop ---- */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "queue/queue_internal.h"
+#include "queue/settle.h"
 #include "rt/clock.h"
 #include "rt/log.h"
 #include "rt/settings.h"
@@ -57,6 +58,11 @@ enum st workers_start(struct queue *q, struct workers **out, struct err *e)
     atomic_store(&q->stopping, false);
     atomic_store(&q->breaking, false);
     q->window.stopping = false;
+    enum st st = settler_start(q, &q->settler, e);
+    if (st != ST_OK) {
+        free(w);
+        return st;
+    }
     w->loader_runs = start(w, &w->loader, loader_main);
     for (; w->count < wanted; w->count++) {
         atomic_fetch_add(&w->running, 1);
@@ -94,5 +100,7 @@ void workers_stop(struct workers *w, unsigned wait_ms)
         pthread_join(w->threads[i], NULL);
     if (w->loader_runs)
         pthread_join(w->loader, NULL);
+    settler_stop(q->settler);
+    q->settler = NULL;
     free(w);
 }

@@ -190,10 +190,15 @@ int ascii_hex_value(char c)
 
 bool str_is_ascii(struct str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] >= 0x80)
-            return false;
-    return true;
+    uint64_t high = 0, word;
+    size_t i = 0;
+    for (; i + sizeof word <= s.n; i += sizeof word) { /* whole messages are asked */
+        memcpy(&word, s.p + i, sizeof word);
+        high |= word;
+    }
+    for (; i < s.n; i++)
+        high |= (unsigned char)s.p[i];
+    return (high & 0x8080808080808080u) == 0;
 }
 
 /* Length of the well-formed sequence at p (RFC 3629 section 4), 0 if malformed. */

@@ -29,6 +29,24 @@ static void test_compare(void **state)
     assert_true(str_hash(str_make("a\0b", 3)) != str_hash(str_make("a\0c", 3)));
 }
 
+/* One byte above 127 anywhere, in texts of any length. */
+static void test_ascii(void **state)
+{
+    (void)state;
+    char text[40];
+    memset(text, 0x7f, sizeof text);
+    assert_true(str_is_ascii(STR_NONE));
+    for (size_t n = 1; n <= sizeof text; n++) {
+        assert_true(str_is_ascii(str_make(text, n)));
+        for (size_t at = 0; at < n; at++) {
+            text[at] = (char)0x80;
+            assert_false(str_is_ascii(str_make(text, n)));
+            assert_true(str_is_ascii(str_make(text, at)));
+            text[at] = 0x7f;
+        }
+    }
+}
+
 static void test_search(void **state)
 {
     (void)state;
@@ -99,7 +117,7 @@ static void test_utf8(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_compare), cmocka_unit_test(test_search), cmocka_unit_test(test_slices),
-                                       cmocka_unit_test(test_numbers), cmocka_unit_test(test_utf8)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_compare), cmocka_unit_test(test_search),  cmocka_unit_test(test_ascii),
+                                       cmocka_unit_test(test_slices),  cmocka_unit_test(test_numbers), cmocka_unit_test(test_utf8)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

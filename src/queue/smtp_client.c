@@ -612,6 +612,20 @@ static void bdat_phase(struct transaction *t)
         final_replies(t);
 }
 
+/* Ends with a line end; every CR is followed by LF, every LF follows CR. */
+static bool line_ends_clean(struct str m)
+{
+    if (!str_ends(m, STR("\r\n")))
+        return false;
+    while (m.n > 0) {
+        size_t lf = str_find_char(m, '\n');
+        if (lf == 0 || str_find_char(m, '\r') != lf - 1)
+            return false;
+        m = str_from(m, lf + 1);
+    }
+    return true;
+}
+
 /* BDAT saves the round trip of the 354, but needs clean lines, since nothing is encoded. */
 static bool bdat_fits(const struct transaction *t)
 {
@@ -620,12 +634,7 @@ static bool bdat_fits(const struct transaction *t)
         return false;
     if (!t->c->chunking || !offers(t->c, SMTP_EXT_CHUNKING) || m.n != t->s->size || m.n > SMTP_CLIENT_BDAT_MAX)
         return false;
-    for (size_t i = 0; i < m.n; i++) {
-        bool cr = m.p[i] == '\r', lf = m.p[i] == '\n';
-        if ((cr && (i + 1 == m.n || m.p[i + 1] != '\n')) || (lf && (i == 0 || m.p[i - 1] != '\r')))
-            return false;
-    }
-    return m.n >= 2 && m.p[m.n - 1] == '\n';
+    return line_ends_clean(m);
 }
 
 /* Everything left in one flight and the connection broke before the replies: nobody knows whether the message was taken (RFC 1047).

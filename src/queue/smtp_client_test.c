@@ -658,6 +658,37 @@ static void test_bytes(void **state)
     talk_release(&t);
 }
 
+/* By BDAT only what needs no encoding (RFC 3030 3, RFC 5321 2.3.8). */
+static void test_bdat_lines(void **state)
+{
+    static const struct {
+        const char *message, *taken;
+        bool bdat;
+    } cases[] = {
+        {"A: b\r\n\r\n.c\r\n", "A: b\r\n\r\n.c\r\n", true},
+        {"\r\n", "\r\n", true},
+        {"A: b\r\n\r\nc", "A: b\r\n\r\nc\r\n", false},
+        {"A: b\n\r\nc\r\n", "A: b\r\n\r\nc\r\n", false},
+        {"\nA: b\r\n", "\r\nA: b\r\n", false},
+        {"A: b\r\n\rc\r\n", "A: b\r\n\r\nc\r\n", false},
+        {"A: b\r\n\r\nc\r\r\n", "A: b\r\n\r\nc\r\n", false},
+        {"A: b\r\n\r\nc\r", "A: b\r\n\r\nc\r\n", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct talk t;
+        talk_init(&t, &(struct manner){.ehlo = EHLO_BDAT}, "a@x");
+        t.message = str_of(cases[i].message);
+        t.send.size = t.message.n;
+        assert_int_equal(smtp_client_greet(&t.client), SMTP_HELLO_OK);
+        smtp_client_send(&t.client, &t.send);
+        bool bdat = str_find(buf_str(&t.server.transcript), STR("BDAT")) != STR_NPOS;
+        if (bdat != cases[i].bdat || !str_eq(buf_str(&t.server.taken), str_of(cases[i].taken)))
+            fail_msg("case %zu: BDAT %d, arrived: %.*s", i, bdat, STR_FMT(buf_str(&t.server.taken)));
+        talk_release(&t);
+    }
+}
+
 static void test_unreadable(void **state)
 {
     struct talk t;
@@ -680,7 +711,7 @@ int main(void)
         cmocka_unit_test(test_hello),         cmocka_unit_test(test_break_everywhere), cmocka_unit_test(test_starttls),
         cmocka_unit_test(test_hostile),       cmocka_unit_test(test_abilities),        cmocka_unit_test(test_dsn),
         cmocka_unit_test(test_bytes),         cmocka_unit_test(test_unreadable),       cmocka_unit_test(test_orcpt_utf8),
-        cmocka_unit_test(test_body_declared),
+        cmocka_unit_test(test_body_declared), cmocka_unit_test(test_bdat_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,9 +15,18 @@
 static struct {
     int fds[2];
     pthread_t thread;
+    pthread_mutex_t lock; /* below */
     unsigned runs;
     struct buf input, environment; /* of the last run */
-} other;
+} other = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static unsigned runs_of_other(void)
+{
+    pthread_mutex_lock(&other.lock);
+    unsigned runs = other.runs;
+    pthread_mutex_unlock(&other.lock);
+    return runs;
+}
 
 static ssize_t take(char *bytes, size_t size, int fds[HELPER_FDS])
 {
@@ -58,6 +67,7 @@ static void *serve(void *context)
     (void)context;
     for (ssize_t n; (n = take(request, sizeof request, fds)) > 0;) {
         char bytes[4096];
+        pthread_mutex_lock(&other.lock);
         other.runs++;
         assert_int_equal(fcntl(fds[HELPER_STDIN], F_GETFL) & O_ACCMODE, O_RDONLY);
         buf_clear(&other.input);
@@ -70,6 +80,7 @@ static void *serve(void *context)
         assert_true(write(fds[HELPER_REPLY], &answer, sizeof answer) == (ssize_t)sizeof answer);
         for (size_t i = 0; i < HELPER_FDS; i++)
             close(fds[i]);
+        pthread_mutex_unlock(&other.lock);
     }
     return NULL;
 }
@@ -115,7 +126,7 @@ static void test_bytes_and_variables(void **state)
     begin(&t, "exit0-");
     assert_int_equal(testing_accept(&t, "elinor@abcd.com", "555+x@fax.test", MESSAGE, true, NULL), ST_OK);
     testing_run(&t, 1);
-    assert_int_equal(other.runs, 1);
+    assert_int_equal(runs_of_other(), 1);
     assert_true(str_eq(buf_str(&other.input), STR(MESSAGE))); /* no Return-Path, no dots doubled */
     struct str set = buf_str(&other.environment);
     assert_true(str_starts(set, STR("SENDER=elinor@abcd.com\nRECIPIENT=555+x@fax.test\nUSER=555+x\nDOMAIN=fax.test\nQUEUE_ID=")));
@@ -154,7 +165,7 @@ static void test_ends(void **state)
         begin(&t, rows[i].program);
         assert_int_equal(testing_accept(&t, "elinor@abcd.com", rows[i].to, MESSAGE, true, NULL), ST_OK);
         testing_run(&t, 1);
-        unsigned runs = other.runs;
+        unsigned runs = runs_of_other();
         testing_run(&t, 6 * 24);
         struct testing_mailbox inbox = testing_look(&t, t.elinor, "INBOX");
         if ((runs > 1) != rows[i].tried_again || (inbox.count > 0) != (rows[i].report[0] != '\0') ||
@@ -173,7 +184,7 @@ static void test_each_recipient(void **state)
     begin(&t, "flaky");
     assert_int_equal(testing_accept(&t, "elinor@abcd.com", "a@fax.test b@fax.test c@fax.test", MESSAGE, true, NULL), ST_OK);
     testing_run(&t, 24);
-    assert_int_equal(other.runs, 4);
+    assert_int_equal(runs_of_other(), 4);
     assert_int_equal(testing_entries(&t), 0);
     end(&t);
 }
@@ -190,7 +201,7 @@ static void test_no_supervisor(void **state)
     helper_connect(other.fds[1]);
     testing_run(&t, 24);
     assert_int_equal(testing_entries(&t), 0);
-    assert_int_equal(other.runs, 1);
+    assert_int_equal(runs_of_other(), 1);
     end(&t);
 }
 

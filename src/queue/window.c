@@ -98,9 +98,17 @@ void window_destination_put(struct window *w, struct destination *d)
     destination_free(d);
 }
 
+/* Waking a connection for each entry costs more than sending it, if the other host is near. Some connection must be waiting: it is
+ * the one that finds out if those at work hang (WINDOW_PARK_MS). */
+static bool soon_done(const struct destination *d)
+{
+    unsigned working = d->active > d->parked ? d->active - d->parked : 0;
+    return d->parked > 0 && working > 0 && d->took_us > 0 && (int64_t)d->ready * d->took_us <= (int64_t)working * WINDOW_SOON_US;
+}
+
 void window_run(struct window *w, struct destination *d)
 {
-    if (d->ready == 0 || w->stopping)
+    if (d->ready == 0 || w->stopping || soon_done(d))
         return;
     if (d->parked > 0) {
         pthread_cond_signal(&d->more);

@@ -22,6 +22,9 @@ enum {
     DESTINATION_NAME_MAX = 300,
 };
 
+/* Those at work are left to take what they can within this time; a connection that waits looks by itself after WINDOW_PARK_MS. */
+enum { WINDOW_SOON_US = 2000, WINDOW_PARK_MS = 50 };
+
 enum window_wish { WINDOW_WISH_HOLD = 1, WINDOW_WISH_DROP = 2, WINDOW_WISH_BOUNCE = 4, WINDOW_WISH_RETRY = 8 };
 
 struct window_entry {
@@ -58,6 +61,7 @@ struct destination {
     unsigned active; /* connections, or threads that serve it */
     unsigned limit;  /* of active; grows with success, shrinks with failure */
     unsigned parked; /* connections that wait for entries */
+    int64_t took_us; /* an entry lately, on average */
     unsigned refs;   /* by the loader */
     bool runnable;   /* in the line */
     bool refilling;

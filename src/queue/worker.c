@@ -13,7 +13,6 @@
 
 enum {
     OPENS_MAX = 5, /* connections tried for one entry in one attempt */
-    PARK_SLICE_MS = 200,
     BLOCK_MAX_MS = 1800000,
     READ_FAILED_MS = 1000,
 };
@@ -46,10 +45,11 @@ static void hang_up(struct serving *s)
 }
 
 /* The destination's health: slow start after failures, more connections with success. */
-static void destination_worked(struct serving *s)
+static void destination_worked(struct serving *s, int64_t took_us)
 {
     struct window *w = window_of(s);
     pthread_mutex_lock(&w->lock);
+    s->d->took_us += (took_us - s->d->took_us) / 8;
     s->d->failures = 0;
     s->d->blocked_ms = 0;
     if (s->d->limit < w->limit_max) {
@@ -229,11 +229,13 @@ static void serve_entry(struct serving *s, struct window_entry *entry)
     struct served *served = begin_entry(s, entry);
     if (!served)
         return;
+    int64_t began_us = clock_mono_us();
     deliver_entry(s, &served->attempt);
+    int64_t took_us = clock_mono_us() - began_us;
     bool good = any_delivered(&served->attempt);
     settle(s, served);
     if (good)
-        destination_worked(s);
+        destination_worked(s, took_us);
     if (s->transport && ++s->sent >= s->sent_max)
         hang_up(s);
 }
@@ -283,7 +285,7 @@ static struct window_entry *next_entry(struct serving *s)
         entry = window_take(w, s->d);
     while (!entry && s->keep && s->transport && !w->stopping && now < until && !(w->run_first && w->idle == 0)) {
         s->d->parked++;
-        wait_until(&s->d->more, w, now + PARK_SLICE_MS < until ? now + PARK_SLICE_MS : until);
+        wait_until(&s->d->more, w, now + WINDOW_PARK_MS < until ? now + WINDOW_PARK_MS : until);
         s->d->parked--;
         now = clock_mono_ms();
         if (!w->stopping)

@@ -331,8 +331,11 @@ static enum st commit_entries(struct accepting *a, struct entries *list, struct 
     report_release(&report);
     TRY(st);
     atomic_fetch_add(&a->q->counters.accepted, list->count);
-    for (size_t i = 0; i < list->count; i++)
-        queue_offer(a->q, a->slot, &(struct shard_due){list->changes[i].due_ms, list->changes[i].id}, list->changes[i].domain);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct shard_change *c = &list->changes[i];
+        struct at_hand *at_hand = is_local(list->first[i]) ? NULL : window_keep(&a->q->window, c->record, a->plain);
+        queue_offer_new(a->q, a->slot, &(struct shard_due){c->due_ms, c->id}, c->domain, &at_hand);
+    }
     return ST_OK;
 }
 

@@ -41,8 +41,21 @@ enum st attempt_begin_with(struct attempt *a, struct queue *q, struct window_slo
     return prepare(a, e);
 }
 
+enum st attempt_begin_at_hand(struct attempt *a, struct queue *q, struct window_slot *slot, const struct queue_id *id,
+                              struct at_hand **at_hand, struct err *e)
+{
+    struct at_hand *h = *at_hand;
+    *a = (struct attempt){.q = q, .slot = slot, .id = *id, .arena = ARENA_INIT(RECORD_ARENA_MAX), .at_hand = h};
+    *at_hand = NULL;
+    a->bytes = str_make(h->bytes + h->record_n, h->message_n);
+    TRY(record_decode(str_make(h->bytes, h->record_n), &a->arena, &a->record, e));
+    return prepare(a, e);
+}
+
 void attempt_release(struct attempt *a)
 {
+    if (a->at_hand)
+        window_forget(&a->q->window, &a->at_hand);
     buf_release(&a->value);
     arena_release(&a->arena);
 }

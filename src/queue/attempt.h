@@ -28,8 +28,9 @@ struct attempt {
     struct window_slot *slot;
     struct queue_id id;
     struct arena arena;
-    struct str bytes; /* the message, if it is at hand; otherwise it is read from its blob */
-    struct buf value; /* the stored record, which `record` views */
+    struct str bytes;        /* the message, if it is at hand; otherwise it is read from its blob */
+    struct buf value;        /* the stored record, which `record` views */
+    struct at_hand *at_hand; /* owned: both instead of that; or NULL */
     struct record record;
     struct record_recipient *draft;  /* of settling: the recipients as they shall be written */
     enum attempt_result *results;    /* one for each recipient of the record */
@@ -43,6 +44,9 @@ struct attempt {
 /* Reads the record. ST_NOTFOUND: the entry is gone. Release in any case. */
 enum st attempt_begin(struct attempt *a, struct queue *q, struct window_slot *slot, const struct queue_id *id,
                       struct err *e) MUST_USE;
+/* From what is at hand, which it takes. */
+enum st attempt_begin_at_hand(struct attempt *a, struct queue *q, struct window_slot *slot, const struct queue_id *id,
+                              struct at_hand **at_hand, struct err *e) MUST_USE;
 /* From a record that was just written; the record's views must live as long as the attempt. */
 enum st attempt_begin_with(struct attempt *a, struct queue *q, struct window_slot *slot, const struct queue_id *id,
                            const struct record *record, struct err *e) MUST_USE;

@@ -207,6 +207,13 @@ void queue_stop(struct queue *q, unsigned wait_ms)
 
 void queue_offer(struct queue *q, struct window_slot *slot, const struct shard_due *due, struct str domain)
 {
+    struct at_hand *nothing = NULL;
+    queue_offer_new(q, slot, due, domain, &nothing);
+}
+
+void queue_offer_new(struct queue *q, struct window_slot *slot, const struct shard_due *due, struct str domain,
+                     struct at_hand **at_hand)
+{
     char space[DESTINATION_NAME_MAX];
     struct buf name = {space, 0, sizeof space, sizeof space, false};
     int64_t now = clock_wall_ms();
@@ -214,11 +221,19 @@ void queue_offer(struct queue *q, struct window_slot *slot, const struct shard_d
     if (is_due)
         route_destination(q, domain, &name);
     pthread_mutex_lock(&q->window.lock);
+    enum window_added added = WINDOW_KNOWN;
     if (!is_due)
         window_note(&q->window, slot, due, now);
-    else if (window_add(&q->window, slot, due, buf_str(&name)) == WINDOW_FULL)
+    else
+        added = window_add(&q->window, slot, due, buf_str(&name));
+    if (added == WINDOW_ADDED) {
+        window_find(&q->window, &due->id)->at_hand = *at_hand;
+        *at_hand = NULL;
+    } else if (added == WINDOW_FULL) {
         pthread_cond_signal(&q->window.load);
+    }
     pthread_mutex_unlock(&q->window.lock);
+    window_forget(&q->window, at_hand);
 }
 
 enum st queue_run_once(struct queue *q, int64_t *next_ms, struct err *e)

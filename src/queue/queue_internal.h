@@ -56,6 +56,9 @@ struct window_slot *queue_slot_of(struct queue *q, const struct queue_id *id);
 enum st queue_take_shards(struct queue *q, bool first, struct err *e) MUST_USE;
 /* An entry was committed: due now or later. domain: as in its record. */
 void queue_offer(struct queue *q, struct window_slot *slot, const struct shard_due *due, struct str domain);
+/* The same for a new one. Takes *at_hand (may be NULL). */
+void queue_offer_new(struct queue *q, struct window_slot *slot, const struct shard_due *due, struct str domain,
+                     struct at_hand **at_hand);
 
 /* load.c: fills the window; one step. *next_ms: wall clock of the next due entry; 0: none known. */
 enum st queue_load(struct queue *q, int64_t *next_ms, struct err *e) MUST_USE;

@@ -72,13 +72,61 @@ static void test_retry(void **state)
     testing_close(&t);
 }
 
+struct only {
+    struct queue_id id;
+    struct record record;
+    struct arena arena;
+    unsigned count;
+};
+
+static bool visit_only(void *context, const struct queue_id *id, struct str record)
+{
+    struct only *only = context;
+    only->count++;
+    only->id = *id;
+    struct str copy = arena_str(&only->arena, record);
+    assert_int_equal(record_decode(copy, &only->arena, &only->record, NULL), ST_OK);
+    return true;
+}
+
+/* The one entry of all shards is settled by another node. */
+static void settle_elsewhere(struct testing *t)
+{
+    for (size_t i = 0; i < t->queue->slot_count; i++) {
+        struct only only = {.arena = ARENA_INIT(1 << 20)};
+        struct shard *shard = t->queue->slots[i]->shard;
+        OK(&t->err, shard_scan_entries(shard, &only.id, visit_only, &only, &t->err));
+        struct shard_change gone = {.id = only.id, .was_due_ms = only.record.next_ms, .blob = only.record.blob};
+        struct shard_op op = {.changes = &gone, .count = 1};
+        if (only.count > 0)
+            OK(&t->err, shard_commit(shard, &op, &t->err));
+        arena_release(&only.arena);
+    }
+}
+
+/* A new entry is attempted from memory, but not after so long a time that it may have changed its owner. */
+static void test_at_hand(void **state)
+{
+    (void)state;
+    for (unsigned late = 0; late < 2; late++) {
+        struct testing t;
+        testing_open(&t, false, false);
+        assert_int_equal(testing_accept(&t, "elinor@abcd.com", "ok@remote.test", MESSAGE, true, NULL), ST_OK);
+        assert_true(t.queue->window.at_hand_bytes > 0);
+        settle_elsewhere(&t);
+        clock_sim_advance(late ? QUEUE_RENEW_MS : QUEUE_RENEW_MS - 1000);
+        testing_run(&t, 0);
+        assert_int_equal(fake.transactions, late ? 0 : 1); /* it was read again; it was not */
+        assert_int_equal(t.queue->window.at_hand_bytes, 0);
+        testing_close(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_local_direct),
-        cmocka_unit_test(test_remote),
-        cmocka_unit_test(test_mixed),
-        cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_at_hand), cmocka_unit_test(test_local_direct), cmocka_unit_test(test_remote),
+        cmocka_unit_test(test_mixed),   cmocka_unit_test(test_retry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,35 @@ bool window_init(struct window *w)
     return ok;
 }
 
+struct at_hand *window_keep(struct window *w, struct str record, struct str message)
+{
+    size_t bytes = record.n + message.n;
+    if (message.n > WINDOW_AT_HAND_MAX)
+        return NULL;
+    if (atomic_fetch_add(&w->at_hand_bytes, bytes) > WINDOW_AT_HAND_BYTES) {
+        atomic_fetch_sub(&w->at_hand_bytes, bytes);
+        return NULL;
+    }
+    struct at_hand *h = malloc(sizeof *h + bytes);
+    if (!h) {
+        atomic_fetch_sub(&w->at_hand_bytes, bytes);
+        return NULL;
+    }
+    h->record_n = record.n;
+    h->message_n = message.n;
+    memcpy(h->bytes, record.p, record.n);
+    memcpy(h->bytes + record.n, message.p, message.n);
+    return h;
+}
+
+void window_forget(struct window *w, struct at_hand **at_hand)
+{
+    if (*at_hand)
+        atomic_fetch_sub(&w->at_hand_bytes, (*at_hand)->record_n + (*at_hand)->message_n);
+    free(*at_hand);
+    *at_hand = NULL;
+}
+
 static void destination_free(struct destination *d)
 {
     for (struct skip *s = d->skips, *next; s; s = next) {
@@ -35,6 +64,7 @@ void window_release(struct window *w)
     for (size_t i = 0; i < WINDOW_BUCKETS; i++)
         for (struct window_entry *entry = w->entries[i], *next; entry; entry = next) {
             next = entry->hash_next;
+            free(entry->at_hand);
             free(entry);
         }
     for (size_t i = 0; i < DESTINATION_BUCKETS; i++)
@@ -265,6 +295,7 @@ struct window_entry *window_claim(struct window *w, struct window_slot *slot, co
         *none = !entry;
     }
     if (entry) {
+        window_forget(w, &entry->at_hand); /* it may be changed now */
         entry->busy = true;
         w->busy++;
         if (entry->destination)
@@ -301,6 +332,7 @@ static void entry_free(struct window *w, struct window_entry *entry)
         at = &(*at)->hash_next;
     *at = entry->hash_next;
     w->count--;
+    window_forget(w, &entry->at_hand);
     free(entry);
     if (w->count == WINDOW_SIZE / 2)
         pthread_cond_signal(&w->load);

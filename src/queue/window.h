@@ -10,6 +10,7 @@
 #define QUEUE_WINDOW_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "queue/shard.h"
 
@@ -20,6 +21,8 @@ enum {
     WINDOW_BUCKETS = 16384,
     DESTINATION_BUCKETS = 4096,
     DESTINATION_NAME_MAX = 300,
+    WINDOW_AT_HAND_MAX = 64 << 10,  /* of one message */
+    WINDOW_AT_HAND_BYTES = 8 << 20, /* of all */
 };
 
 /* Those at work are left to take what they can within this time; a connection that waits looks by itself after WINDOW_PARK_MS. */
@@ -27,10 +30,17 @@ enum { WINDOW_SOON_US = 2000, WINDOW_PARK_MS = 50 };
 
 enum window_wish { WINDOW_WISH_HOLD = 1, WINDOW_WISH_DROP = 2, WINDOW_WISH_BOUNCE = 4, WINDOW_WISH_RETRY = 8 };
 
+/* A new entry as it was committed, so that its first attempt need not read it again. */
+struct at_hand {
+    size_t record_n, message_n;
+    char bytes[]; /* the record, then the message as others get it */
+};
+
 struct window_entry {
     struct window_entry *hash_next, *next;
     struct queue_id id;
     struct shard_due due;
+    struct at_hand *at_hand; /* owned; NULL: it is read */
     struct window_slot *slot;
     struct destination *destination;
     bool busy;     /* under way, or being administered: owned by one thread */
@@ -83,10 +93,17 @@ struct window {
     unsigned idle, parked; /* threads */
     unsigned limit_first, limit_max;
     bool stopping, poke; /* poke: the loader shall look */
+    atomic_size_t at_hand_bytes;
 };
 
 bool window_init(struct window *w);
 void window_release(struct window *w); /* no thread uses it any more */
+
+/* ---- without the lock ---- */
+
+/* Copies. NULL: too large, too much is kept already (WINDOW_AT_HAND_BYTES), no memory. */
+struct at_hand *window_keep(struct window *w, struct str record, struct str message);
+void window_forget(struct window *w, struct at_hand **at_hand); /* frees; NULL is fine */
 
 /* ---- all below: with the lock held ---- */
 

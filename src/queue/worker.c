@@ -157,6 +157,16 @@ static void unreadable(struct serving *s, struct window_entry *entry, enum st st
     settle_release(s->q, entry, &due); /* the loader finds it again */
 }
 
+/* What is at hand is believed for less time than a lease lasts: after a long sleep of this process the shard may be another node's,
+ * and the entry settled there. */
+static enum st begin_attempt(struct serving *s, struct window_entry *entry, struct attempt *a, struct err *e)
+{
+    bool fresh = clock_wall_ms() - entry->due.due_ms < QUEUE_RENEW_MS;
+    if (entry->at_hand && fresh && !shard_lost(entry->slot->shard))
+        return attempt_begin_at_hand(a, s->q, entry->slot, &entry->id, &entry->at_hand, e);
+    return attempt_begin(a, s->q, entry->slot, &entry->id, e);
+}
+
 /* NULL: there is nothing to do for it now. */
 static struct served *begin_entry(struct serving *s, struct window_entry *entry)
 {
@@ -167,7 +177,7 @@ static struct served *begin_entry(struct serving *s, struct window_entry *entry)
         return NULL;
     }
     served->entry = entry;
-    enum st st = attempt_begin(&served->attempt, s->q, entry->slot, &entry->id, &e);
+    enum st st = begin_attempt(s, entry, &served->attempt, &e);
     if (st == ST_OK && still_due(s, entry, &served->attempt))
         return served;
     if (st == ST_NOTFOUND)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "dns/resolver.h"
 #include "format/dot.h"
 #define TESTING_REAL_CLOCK
 #include "queue/testing.h"
@@ -376,8 +377,63 @@ static void test_reuse_and_stop(void **state)
     log_capture(NULL, NULL);
 }
 
+static void *refuse_main(void *context)
+{
+    static const char words[] = "554 5.3.2 no mail here\r\n";
+    const int *listener = context;
+    for (int fd; (fd = accept(*listener, NULL, NULL)) >= 0; close(fd))
+        check(write(fd, words, sizeof words - 1) == (ssize_t)sizeof words - 1);
+    return NULL;
+}
+
+/* RFC 5321 5.1: a host whose address DNS does not tell now may take what the others refuse: that is no failure yet. */
+static void test_refused_by_the_hosts_that_dns_tells(void **state)
+{
+    static const struct {
+        const char *zone;
+        unsigned deferred, failed;
+    } cases[] = {
+        {"x.test MX 10 down.test\nx.test MX 20 mx.x.test\nmx.x.test A 127.0.0.1\ndown.test TEMP\n", 1, 0},
+        {"x.test MX 20 mx.x.test\nmx.x.test A 127.0.0.1\n", 0, 1},
+    };
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    pthread_t thread;
+    (void)state;
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(listener, 128), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &size), 0);
+    assert_int_equal(pthread_create(&thread, NULL, refuse_main, &listener), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct testing t;
+        struct queue_stats stats = {0};
+        struct settings *settings = settings_defaults();
+        settings->queue_port = ntohs(a.sin_port);
+        settings_use(&settings);
+        testing_open(&t, false, false);
+        struct queue_config config = {.store = t.store, .directory = t.directory, .hostname = "me.test", .node = "node-1"};
+        OK(&t.err, resolver_static(str_of(cases[i].zone), &config.resolver, &t.err));
+        queue_close(t.queue);
+        OK(&t.err, queue_open(&config, &t.queue, &t.err));
+        assert_int_equal(testing_accept(&t, "elinor@abcd.com", "a@x.test", "A: b\r\n\r\nc\r\n", true, NULL), ST_OK);
+        OK(&t.err, queue_run_once(t.queue, NULL, &t.err));
+        queue_stats(t.queue, &stats);
+        assert_int_equal(stats.deferred, cases[i].deferred);
+        assert_int_equal(stats.failed, cases[i].failed);
+        testing_close(&t);
+        resolver_close(config.resolver);
+    }
+    shutdown(listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(listener);
+    struct settings *settings = settings_defaults();
+    settings_use(&settings);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_moods), cmocka_unit_test(test_reuse_and_stop)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_moods), cmocka_unit_test(test_reuse_and_stop),
+                                       cmocka_unit_test(test_refused_by_the_hosts_that_dns_tells)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -273,5 +273,6 @@ enum st route_find(struct queue *q, struct str destination, struct arena *arena,
     TRY(st);
     for (size_t i = 0; i < count; i++)
         add_host(&f, &hosts[i]);
+    out->partial = f.temp;
     return out->count > 0 ? ST_OK : no_addresses(&f, e);
 }

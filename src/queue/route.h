@@ -35,6 +35,7 @@ struct route {
     size_t count;
     bool lmtp;
     bool fixed;     /* not found by MX */
+    bool partial;   /* DNS did not tell all of them now */
     bool smarthost; /* the one of the settings: its TLS and login apply */
 };
 

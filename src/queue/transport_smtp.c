@@ -258,12 +258,12 @@ static bool route_failed(enum st st, const struct err *e, struct transport_failu
     return false;
 }
 
-/* Hosts in order of the route; those that failed a short while ago are left out. It is a final failure only if every host said so.
- */
+/* Hosts in order of the route; those that failed a short while ago are left out. It is a final failure only if every host said so,
+ * those included whose address DNS does not tell now. */
 static bool try_all(struct queue *q, const struct plan *plan, struct transport **out, struct transport_failure *why)
 {
     struct transport_failure one = {0}, temp = {0}, perm = {0};
-    bool any_temp = false, any = false;
+    bool any_temp = plan->route.partial, any = false;
     for (size_t i = 0; i < plan->route.count && !atomic_load(&q->breaking); i++) {
         const struct route_target *target = &plan->route.targets[i];
         char name[TARGET_NAME_MAX];
@@ -283,7 +283,10 @@ static bool try_all(struct queue *q, const struct plan *plan, struct transport *
     }
     *why = any_temp || !any ? temp : perm;
     if (why->status[0] == '\0')
-        failure(why, ATTEMPT_TEMP, false, "4.4.1 No host of the destination has answered for a while", "");
+        failure(why, ATTEMPT_TEMP, false,
+                plan->route.partial ? "4.4.3 DNS does not tell all hosts of the destination, and the others refuse or do not answer"
+                                    : "4.4.1 No host of the destination has answered for a while",
+                "");
     return false;
 }
 

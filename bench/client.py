@@ -1,5 +1,6 @@
 """The clients of `bench/compare`: they read whole answers in large pieces and look at nothing that is not needed, so that they cost little beside
 the server. Deliveries are made by test/tool/smtp_load, idle connections by test/tool/imap_idle."""
+import re
 import socket
 import time
 
@@ -44,9 +45,11 @@ class Imap:
         answer = self.command(line)
         return time.perf_counter() - began, answer
 
-    def append(self, mailbox, message):
-        """One APPEND with a non-synchronizing literal, in one write (LITERAL+, RFC 7888)."""
-        self.command(f"APPEND {mailbox} {{{len(message)}+}}", message + b"\r\n")
+    def body(self, number):
+        """A whole message."""
+        answer = self.command(f"FETCH {number} BODY.PEEK[]")
+        size, start = re.search(rb"\{(\d+)\}\r\n", answer).group(1), answer.find(b"}\r\n") + 3
+        return answer[start:start + int(size)]
 
     def append_many(self, mailbox, messages):
         """MULTIAPPEND (RFC 3502)."""
@@ -59,7 +62,7 @@ class Imap:
 
 
 class Pop3:
-    """One connection that fetches everything, the commands pipelined: for checks, not for measuring."""
+    """One connection, for checks, not for measuring."""
 
     def __init__(self, port, user, password):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
@@ -75,14 +78,13 @@ class Pop3:
             raise RuntimeError(f"{text}: {line!r}")
         return line
 
-    def drain(self):
-        """All messages, their dots unstuffed, one behind the other."""
-        pieces = []
-        for number in range(int(self.command("STAT").split()[1])):
-            self.command(f"RETR {number + 1}")
-            while (line := self.file.readline()) != b".\r\n":
-                pieces.append(line[line.startswith(b"."):])
-        return b"".join(pieces)
+    def retrieve(self, number):
+        """One message, its dots unstuffed."""
+        self.command(f"RETR {number}")
+        lines = []
+        while (line := self.file.readline()) != b".\r\n":
+            lines.append(line[line.startswith(b"."):])
+        return b"".join(lines)
 
     def close(self):
         self.socket.sendall(b"QUIT\r\n")

@@ -16,11 +16,15 @@ from peers import Postfix, free_port, wait_port  # noqa: E402
 from postrider import Demo, alive, descendants, memory  # noqa: E402
 
 DOMAIN, PASSWORD = "xyz.com", "vegetables"
+ACCOUNTS = 20  # user1 to user20: deliveries and reading
+LARGE = ACCOUNTS + 1  # the account whose INBOX is large
+IDLE_FIRST, IDLE_ACCOUNTS = ACCOUNTS + 2, 20  # idle connections and watchers
+ALL_ACCOUNTS = IDLE_FIRST + IDLE_ACCOUNTS - 1
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """name, ports (smtp, lmtp, imap, pop3), roots: the processes that everything else descends from."""
+    """name, ports (smtp, submissions, lmtp, imap, imaps, pop3; idle and idles: IMAP for idle connections), roots: the processes that everything else descends from."""
 
     def cpu(self):
         """Seconds of user and system time, of what runs and of what has ended."""
@@ -55,10 +59,17 @@ class Postrider(Server):
         self.name, self.relay_port = "postrider", relay
         options = ["--domain", DOMAIN, "--accounts", str(accounts), "--password", PASSWORD]
         self.demo = Demo(*options, *(["--relay", f"127.0.0.1:{relay}"] if relay else []), directory=work / "postrider" if work else None)
-        self.ports = {name: self.demo.port(name) for name in ("smtp", "lmtp", "submissions", "imap", "imaps", "pop3")}
+        self.ports = {name: self.demo.port(name) for name in ("smtp", "submissions", "lmtp", "imap", "imaps", "pop3")}
+        self.ports.update(idle=self.ports["imap"], idles=self.ports["imaps"])
 
     def roots(self):
         return [self.demo.process.pid]
+
+    def kill(self):
+        self.demo.kill()
+
+    def restart(self):
+        self.demo.start()
 
     def __enter__(self):
         self.demo.start()
@@ -77,10 +88,13 @@ class PostfixDovecot(Server):
         self.directory = self.postfix.directory / "dovecot"
         self.directory.mkdir()
         self.owner = pwd.getpwnam("nobody")
-        self.ports = {"smtp": self.postfix.port, **{name: free_port() for name in ("lmtp", "submissions", "imap", "imaps", "pop3")}}
-        self.process = None
+        self.ports = {"smtp": self.postfix.port, **{name: free_port() for name in ("submissions", "lmtp", "imap", "imaps", "pop3", "idle", "idles")}}
+        self.processes = []
         self.configure_postfix()
-        self.configure_dovecot(form, accounts)
+        self.configure_users(accounts)
+        location = f"{form}:{self.directory}/mail/%n"
+        self.configure_dovecot("main", location, ("imap", "imaps"), 1000, self.other_protocols())
+        self.configure_dovecot("idle", location, ("idle", "idles"), 1, "protocols = imap\n")
 
     def configure_postfix(self):
         """TUNING_README: nothing that asks others, enough processes, no chroot; virtual delivery by LMTP with kept connections."""
@@ -91,31 +105,63 @@ class PostfixDovecot(Server):
                     "virtual_mailbox_maps = static:all\nsmtpd_relay_restrictions = permit_mynetworks, reject\nsmtp_connection_cache_on_demand = yes\n"
                     f"smtpd_tls_cert_file = {self.directory}/cert.pem\nsmtpd_tls_key_file = {self.directory}/key.pem\n"
                     f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = {self.directory}/auth\n")
-        with open(self.postfix.config / "master.cf", "a") as f:
+        with open(self.postfix.config / "master.cf", "a") as f:  # SASL_README: passwords are checked by Dovecot
             f.write(f"127.0.0.1:{self.ports['submissions']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes"
                     " -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")
 
-    def configure_dovecot(self, form, accounts):
-        d, uid = self.directory, self.owner
-        (d / "mail").mkdir()
-        os.chown(d / "mail", uid.pw_uid, uid.pw_gid)
-        # Our server remembers a verified password as a keyed digest. Here each login compares plain texts, which is cheaper still: no hash on either side.
-        (d / "users").write_text("".join(f"user{i}@{DOMAIN}:{{PLAIN}}{PASSWORD}::::::\n" for i in range(1, accounts + 1)))
+    def configure_users(self, accounts):
+        """The kernel gives a user 128 inotify instances, and Dovecot hibernates no connection without one: so idle accounts have users of their own.
+        Our server remembers a verified password as a keyed digest. Here each login compares plain texts, which is cheaper still: no hash on either side."""
+        (self.directory / "mail").mkdir()
+        lines = []
+        for number in range(1, accounts + 1):
+            home, uid = self.directory / f"mail/user{number}", 40000 + number if number >= IDLE_FIRST else self.owner.pw_uid
+            home.mkdir()
+            os.chown(home, uid, self.owner.pw_gid)
+            lines.append(f"user{number}@{DOMAIN}:{{PLAIN}}{PASSWORD}:{uid}:{self.owner.pw_gid}::{home}:\n")
+        (self.directory / "users").write_text("".join(lines))
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
-                        "/CN=localhost", "-keyout", d / "key.pem", "-out", d / "cert.pem"], check=True, capture_output=True)
-        location = f"maildir:{d}/mail/%n" if form == "maildir" else f"mdbox:{d}/mail/%n"
-        listeners = "\n".join(f"""service {service}-login {{
+                        "/CN=localhost", "-keyout", self.directory / "key.pem", "-out", self.directory / "cert.pem"], check=True, capture_output=True)
+
+    def other_protocols(self):
+        return f"""protocols = imap pop3 lmtp
+service pop3-login {{
   service_count = 0
   process_min_avail = 2
   client_limit = 12000
-  {inet}
-}}""" for service, inet in (
-            ("imap", f"inet_listener imap {{\n    port = {self.ports['imap']}\n  }}\n  inet_listener imaps {{\n    port = {self.ports['imaps']}\n    ssl = yes\n  }}"),
-            ("pop3", f"inet_listener pop3 {{\n    port = {self.ports['pop3']}\n  }}\n  inet_listener pop3s {{\n    port = 0\n  }}")))
-        (d / "dovecot.conf").write_text(f"""protocols = imap pop3 lmtp
-listen = 127.0.0.1
-base_dir = {d}/run
-state_dir = {d}/run
+  inet_listener pop3 {{
+    port = {self.ports['pop3']}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+service pop3 {{
+  service_count = 1000
+  process_min_avail = 4
+}}
+service lmtp {{
+  process_min_avail = 10
+  unix_listener {self.directory}/lmtp {{
+    mode = 0666
+  }}
+  inet_listener lmtp {{
+    port = {self.ports['lmtp']}
+  }}
+}}
+service auth {{
+  unix_listener {self.directory}/auth {{
+    mode = 0666
+  }}
+}}
+"""
+
+    def configure_dovecot(self, name, location, ports, service_count, more):
+        """A process that served one system user cannot serve another: the Dovecot of the idle accounts uses each process once, the main one again and again."""
+        d, uid = self.directory, self.owner
+        (d / f"{name}.conf").write_text(f"""listen = 127.0.0.1
+base_dir = {d}/run-{name}
+state_dir = {d}/run-{name}
 log_path = {d}/log
 ssl = yes
 ssl_cert = <{d}/cert.pem
@@ -137,15 +183,26 @@ passdb {{
   args = {d}/users
 }}
 userdb {{
-  driver = static
-  args = uid={uid.pw_uid} gid={uid.pw_gid} home={d}/mail/%n
+  driver = passwd-file
+  args = {d}/users
 }}
 namespace inbox {{
   inbox = yes
 }}
-{listeners}
+service imap-login {{
+  service_count = 0
+  process_min_avail = 2
+  client_limit = 12000
+  inet_listener imap {{
+    port = {self.ports[ports[0]]}
+  }}
+  inet_listener imaps {{
+    port = {self.ports[ports[1]]}
+    ssl = yes
+  }}
+}}
 service imap {{
-  service_count = 1000
+  service_count = {service_count}
   process_min_avail = 4
   process_limit = 12000
   unix_listener imap-master {{
@@ -155,43 +212,33 @@ service imap {{
 service imap-hibernate {{
   client_limit = 12000
   unix_listener imap-hibernate {{
-    mode = 0666
+    mode = 0660
+    group = dovecot
   }}
-}}
-service pop3 {{
-  service_count = 1000
-  process_min_avail = 4
 }}
 service auth {{
   client_limit = 30000
-  unix_listener {d}/auth {{
-    mode = 0666
-  }}
 }}
 service anvil {{
   client_limit = 30000
 }}
-service lmtp {{
-  process_min_avail = 10
-  unix_listener {d}/lmtp {{
-    mode = 0666
-  }}
-  inet_listener lmtp {{
-    port = {self.ports['lmtp']}
-  }}
-}}
 default_vsz_limit = 1G
 default_process_limit = 12000
 default_client_limit = 30000
-""")
+{more}""")
 
     def roots(self):
-        return [int((self.postfix.directory / "spool/pid/master.pid").read_text()), self.process.pid]
+        return [int((self.postfix.directory / "spool/pid/master.pid").read_text()), *(p.pid for p in self.processes)]
+
+    def start_dovecot(self):
+        for name in ("main", "idle"):
+            self.processes.append(subprocess.Popen(["dovecot", "-F", "-c", self.directory / f"{name}.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        wait_port(self.ports["lmtp"])
+        wait_port(self.ports["idle"], greeting=b"* O")
 
     def __enter__(self):
-        self.process = subprocess.Popen(["dovecot", "-F", "-c", self.directory / "dovecot.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_port(self.ports["lmtp"])
+            self.start_dovecot()
             self.postfix.__enter__()
         except RuntimeError as e:
             log = self.log()
@@ -199,15 +246,33 @@ default_client_limit = 30000
             raise RuntimeError(f"{e}\n{log[-3000:]}") from None
         return self
 
+    def kill(self):
+        for pid in self.roots():
+            os.kill(pid, signal.SIGSTOP)  # so that no process is born while they are listed
+        pids = self.pids()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while self.processes:
+            self.processes.pop().wait()
+        while any(alive(pid) for pid in pids):
+            time.sleep(0.01)
+
+    def restart(self):
+        self.start_dovecot()
+        self.postfix.__enter__()
+
     def log(self):
         path = self.directory / "log"
         return (path.read_text(errors="replace") if path.exists() else "") + self.postfix.log()
 
     def __exit__(self, *_):
-        below = descendants(self.process.pid)
-        self.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(15)
+        below = [pid for process in self.processes for pid in descendants(process.pid)]
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
         for pid in below:
             if alive(pid):
                 with contextlib.suppress(ProcessLookupError):

@@ -17,12 +17,12 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_port(port, seconds=15):
+def wait_port(port, seconds=15, greeting=b"220"):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as s:
             s.settimeout(5)
-            if s.recv(3) == b"220":
+            if s.recv(3) == greeting:
                 return
         time.sleep(0.1)
     raise RuntimeError(f"nobody answers on port {port}")

@@ -3,12 +3,15 @@
  * server.
  *
  *   mail_load --port P [--pop3] [--tls] [--clients N] [--count N] [--pipeline N] [--again] [--range N] [--user U] [--password W]
- *             [--setup LINE]... --line LINE... [--literal FILE] [--save FILE]
+ *             [--setup LINE]... [--other-setup LINE]... [--other LINE]... [--before LINE]... --line LINE... [--literal FILE]
+ *             [--save FILE]
  *
  * Each client connects, logs in, says the --setup lines, waits for the others, and then says the --line lines in turn, --count of
  * them, of which --pipeline are on their way at once. --again: a new connection with log-in and set-up for each of them, and these
  * count too. In lines and names %u becomes the number of the client, %n the number of the repetition, both from 1, %r a random
- * number from 1 to --range. A line that ends with {} gets the octets of --literal as a non-synchronizing literal (RFC 7888).
+ * number from 1 to --range, %v and %m the UIDVALIDITY and HIGHESTMODSEQ that the client was told last. Before each line a second
+ * connection of the same user says the --other lines and the client the --before lines; neither is timed. A line that ends with {}
+ * gets the octets of --literal as a non-synchronizing literal (RFC 7888).
  * --save writes what the server sent for the lines, of all clients. Prints one line of JSON: bytes are what was received,
  * "untagged" counts lines that begin with "* ", latencies are in microseconds. Exit status 1 if anything was refused. */
 #include <arpa/inet.h>
@@ -29,8 +32,9 @@
 enum { LINES_MAX = 16, INPUT_BYTES = 256 << 10, OUTPUT_MAX = 64 << 20, CLIENTS_MAX = 1000 };
 
 struct options {
-    const char *user, *password, *setup[LINES_MAX], *lines[LINES_MAX], *save;
-    unsigned port, clients, count, pipeline, range, setup_count, line_count;
+    const char *user, *password, *setup[LINES_MAX], *lines[LINES_MAX], *before[LINES_MAX], *other[LINES_MAX],
+        *other_setup[LINES_MAX], *save;
+    unsigned port, clients, count, pipeline, range, setup_count, line_count, before_count, other_count, other_setup_count;
     bool pop3, tls, again;
     struct buf literal;
     SSL_CTX *ssl;
@@ -51,9 +55,10 @@ struct client {
     size_t at, end;
     unsigned tag, said;
     int64_t began_us, ended_us;
-    uint64_t bytes, untagged;
+    uint64_t bytes, untagged, validity, modseq;
+    struct client *other; /* owns; a second connection of the same user */
     uint32_t *latency_us;
-    bool saving;
+    bool saving, is_other;
 };
 
 static _Noreturn void fail(const struct client *c, const char *what, struct str detail)
@@ -164,6 +169,27 @@ static uint64_t literal_size(struct str line)
     return open != STR_NPOS && str_to_u64(str_upto(str_from(line, open + 1), line.n - open - 2), &size) ? size : 0;
 }
 
+static void note_code(struct str line, struct str name, uint64_t *value)
+{
+    struct str digits;
+    size_t at = str_find(line, name);
+    if (at == STR_NPOS)
+        return;
+    digits = str_from(line, at + name.n);
+    size_t end = str_find_char(digits, ']');
+    if (end != STR_NPOS)
+        (void)str_to_u64(str_upto(digits, end), value);
+}
+
+/* `* OK [UIDVALIDITY n]` and `* OK [HIGHESTMODSEQ n]` */
+static void note_codes(struct client *c, struct str line)
+{
+    if (!str_starts(line, STR("* OK [")))
+        return;
+    note_code(line, STR("[UIDVALIDITY "), &c->validity);
+    note_code(line, STR("[HIGHESTMODSEQ "), &c->modseq);
+}
+
 static void imap_answer(struct client *c, unsigned tag)
 {
     char text[16];
@@ -171,8 +197,10 @@ static void imap_answer(struct client *c, unsigned tag)
     for (bool begins = true;;) {
         struct str line = next_line(c);
         uint64_t size = literal_size(line);
-        if (begins && line.n && line.p[0] == '*')
+        if (begins && line.n && line.p[0] == '*') {
             c->untagged++;
+            note_codes(c, line);
+        }
         if (begins && line.n && line.p[0] == 'q') {
             if (!str_starts(line, want) || !str_starts(str_from(line, want.n), STR("OK")))
                 fail(c, "refused", line);
@@ -231,6 +259,10 @@ static void add_text(struct client *c, const char *text)
             buf_add_u64(&c->out, c->said + 1), text++;
         else if (text[0] == '%' && text[1] == 'r')
             buf_add_u64(&c->out, next_random(c) % c->o->range + 1), text++;
+        else if (text[0] == '%' && text[1] == 'v')
+            buf_add_u64(&c->out, c->validity), text++;
+        else if (text[0] == '%' && text[1] == 'm')
+            buf_add_u64(&c->out, c->modseq), text++;
         else if (text[0] == '{' && text[1] == '}')
             buf_printf(&c->out, "{%zu+}", c->o->literal.n), text++;
         else
@@ -259,6 +291,12 @@ static void say(struct client *c, const char *line)
         imap_answer(c, c->tag);
 }
 
+static void say_all(struct client *c, const char *const *lines, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        say(c, lines[i]);
+}
+
 static void log_in(struct client *c)
 {
     struct options *o = c->o;
@@ -271,14 +309,16 @@ static void log_in(struct client *c)
     }
     snprintf(line, sizeof line, o->pop3 ? "PASS %s%s" : "LOGIN %s %s", o->pop3 ? "" : o->user, o->password);
     say(c, line);
-    for (unsigned i = 0; i < o->setup_count; i++)
-        say(c, o->setup[i]);
+    say_all(c, c->is_other ? o->other_setup : o->setup, c->is_other ? o->other_setup_count : o->setup_count);
 }
 
 /* From the first command of `count` to the answer of the last; latency from when all were sent. */
 static void say_lines(struct client *c, unsigned count)
 {
     struct options *o = c->o;
+    if (c->other)
+        say_all(c->other, o->other, o->other_count);
+    say_all(c, o->before, o->before_count);
     unsigned tag = c->tag, first = c->said;
     for (; c->said < first + count; c->said++)
         add_command(c, o->lines[c->said % o->line_count]);
@@ -315,6 +355,8 @@ static void work_on(struct client *c)
 static void *work(void *context)
 {
     struct client *c = context;
+    if (c->other)
+        log_in(c->other);
     if (!c->o->again)
         log_in(c);
     c->bytes = c->untagged = 0;
@@ -396,6 +438,12 @@ static bool take_option(struct options *o, int c, char *value)
         o->setup[o->setup_count++] = value;
     else if (c == 'l' && o->line_count < LINES_MAX)
         o->lines[o->line_count++] = value;
+    else if (c == 'b' && o->before_count < LINES_MAX)
+        o->before[o->before_count++] = value;
+    else if (c == 'o' && o->other_count < LINES_MAX)
+        o->other[o->other_count++] = value;
+    else if (c == 'e' && o->other_setup_count < LINES_MAX)
+        o->other_setup[o->other_setup_count++] = value;
     else if (c == 'f')
         return read_literal(o, value);
     else
@@ -405,11 +453,12 @@ static bool take_option(struct options *o, int c, char *value)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"port", 1, NULL, 'p'},     {"clients", 1, NULL, 'c'}, {"count", 1, NULL, 'n'},
-                                          {"pipeline", 1, NULL, 'i'}, {"range", 1, NULL, 'r'},   {"user", 1, NULL, 'u'},
-                                          {"password", 1, NULL, 'w'}, {"setup", 1, NULL, 's'},   {"line", 1, NULL, 'l'},
-                                          {"save", 1, NULL, 'v'},     {"pop3", 0, NULL, '3'},    {"tls", 0, NULL, 't'},
-                                          {"again", 0, NULL, 'a'},    {"literal", 1, NULL, 'f'}, {0}};
+    static const struct option names[] = {{"port", 1, NULL, 'p'},     {"clients", 1, NULL, 'c'},     {"count", 1, NULL, 'n'},
+                                          {"pipeline", 1, NULL, 'i'}, {"range", 1, NULL, 'r'},       {"user", 1, NULL, 'u'},
+                                          {"password", 1, NULL, 'w'}, {"setup", 1, NULL, 's'},       {"line", 1, NULL, 'l'},
+                                          {"save", 1, NULL, 'v'},     {"pop3", 0, NULL, '3'},        {"tls", 0, NULL, 't'},
+                                          {"again", 0, NULL, 'a'},    {"literal", 1, NULL, 'f'},     {"before", 1, NULL, 'b'},
+                                          {"other", 1, NULL, 'o'},    {"other-setup", 1, NULL, 'e'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) >= 0;) {
         if (c == '3')
             o->pop3 = true;
@@ -432,6 +481,29 @@ static bool prepare(struct options *o)
     return (!o->tls || o->ssl) && (!o->save || o->saving);
 }
 
+static void client_init(struct client *c, struct options *o, unsigned number)
+{
+    *c = (struct client){.o = o, .number = number, .fd = -1, .seed = 88172645463325252u + number, .out = BUF_INIT(OUTPUT_MAX)};
+    c->in = malloc(INPUT_BYTES);
+    c->latency_us = calloc(o->count, sizeof *c->latency_us);
+    if (!c->in || !c->latency_us)
+        fail(c, "starting", STR("out of memory"));
+}
+
+static void client_start(struct client *c, struct options *o, unsigned number)
+{
+    client_init(c, o, number);
+    if (o->other_count > 0) {
+        c->other = malloc(sizeof *c->other);
+        if (!c->other)
+            fail(c, "starting", STR("out of memory"));
+        client_init(c->other, o, number);
+        c->other->is_other = true;
+    }
+    if (pthread_create(&c->thread, NULL, work, c) != 0)
+        fail(c, "starting", STR("no thread"));
+}
+
 int main(int argc, char **argv)
 {
     static struct options o = {
@@ -442,14 +514,8 @@ int main(int argc, char **argv)
         return 2;
     }
     struct client *clients = calloc(o.clients, sizeof *clients);
-    for (unsigned i = 0; clients && i < o.clients; i++) {
-        struct client *c = &clients[i];
-        *c = (struct client){.o = &o, .number = i + 1, .seed = 88172645463325252u + i, .out = BUF_INIT(OUTPUT_MAX)};
-        c->in = malloc(INPUT_BYTES);
-        c->latency_us = calloc(o.count, sizeof *c->latency_us);
-        if (!c->in || !c->latency_us || pthread_create(&c->thread, NULL, work, c) != 0)
-            fail(c, "starting", STR("out of memory"));
-    }
+    for (unsigned i = 0; clients && i < o.clients; i++)
+        client_start(&clients[i], &o, i + 1);
     for (unsigned i = 0; clients && i < o.clients; i++)
         pthread_join(clients[i].thread, NULL);
     bool saved = !o.saving || fclose(o.saving) == 0;

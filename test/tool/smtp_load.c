@@ -3,28 +3,29 @@
  *
  *   smtp_load [--host 127.0.0.1] [--port 2525] [--clients 20] [--messages 1000] [--mode connect|kept|pipelined] [--lmtp]
  *             [--from load@abcd.com] [--to user%u@xyz.com] [--spread 1] [--size BYTES] [--run NAME] [--acked FILE] [--helo NAME]
- *             [--body FILE] [--tls] [--login USER --password W]
+ *             [--body FILE] [--tls] [--login user%u@xyz.com --password W] [--cut PERMILLE]
  *
  * connect: a connection for each message; kept: one for each client, a round trip for each command; pipelined: MAIL, RCPT and DATA
- * at once. In --to each %u becomes a number from 1 to --spread, in --from and --login that of the client. --tls: implicit TLS (RFC
- * 8314), any certificate; --login: AUTH PLAIN after EHLO. Sizes without --size: half of the messages around 8 KB, some 100 KB, few
- * 1 MB. --acked gets the ids that were acknowledged, --body the text of which each message has the first X-Load-Size bytes, so that
- * it can be rebuilt and compared. Prints one line of JSON; latencies are from the first byte of a message's dialogue (with connect:
- * from the connection) to its acknowledgement, in microseconds. */
+ * at once. In --to each %u becomes a number from 1 to --spread, which goes with the message; in --from and --login one that goes
+ * with the client. --tls is TLS from the start (RFC 8314), a full handshake for each connection; --login says AUTH PLAIN. --cut: of
+ * so many in a thousand messages the client sends a part and is gone. Sizes without --size: half of the messages around 8 KB, some
+ * 100 KB, few 1 MB. --acked gets the ids that were acknowledged, --body the text of which each message has the first X-Load-Size
+ * bytes, so that it can be rebuilt and compared. Prints one line of JSON; latencies are from the first byte of a message's dialogue
+ * (with connect: from the connection) to its acknowledgement, in microseconds. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "format/base64.h"
 #include "rt/clock.h"
 #include "rt/random.h"
 
@@ -34,7 +35,7 @@ enum mode { MODE_CONNECT, MODE_KEPT, MODE_PIPELINED };
 
 struct options {
     const char *host, *from, *to, *run, *acked, *helo, *body, *login, *password;
-    unsigned port, clients, spread;
+    unsigned port, clients, spread, cut;
     size_t size;
     uint64_t messages;
     enum mode mode;
@@ -44,7 +45,7 @@ struct options {
 struct load {
     struct options o;
     int epoll;
-    SSL_CTX *tls;
+    SSL_CTX *ssl;
     FILE *acked;
     char *body; /* BODY_MAX bytes of base64-like lines */
     uint64_t begun, done, failed, lost, bytes;
@@ -58,11 +59,12 @@ enum step { STEP_GREETING, STEP_HELO, STEP_AUTH, STEP_MAIL, STEP_RCPT, STEP_DATA
 
 struct client {
     struct load *load;
+    unsigned index;
     int fd;
     SSL *ssl;
     enum step step;
     bool bad; /* the transaction is refused already */
-    unsigned index;
+    bool cut; /* goes away when `out` is sent */
     uint64_t number;
     size_t size;
     int64_t from_us;
@@ -81,30 +83,42 @@ static size_t pick_size(const struct options *o)
     return 1000 + random_below(14 << 10);
 }
 
-static void add_numbered(const char *pattern, uint64_t number, struct buf *out)
+static void add_address(const struct options *o, const char *form, uint64_t number, struct buf *out)
 {
-    struct str rest = str_of(pattern);
+    struct str rest = str_of(form);
     for (size_t at; (at = str_find(rest, STR("%u"))) != STR_NPOS; rest = str_from(rest, at + 2)) {
         buf_add(out, str_upto(rest, at));
-        buf_add_u64(out, number + 1);
+        buf_add_u64(out, number % o->spread + 1);
     }
     buf_add(out, rest);
 }
 
-static void add_to(struct client *c) { add_numbered(c->load->o.to, c->number % c->load->o.spread, &c->out); }
-static void add_from(struct client *c) { add_numbered(c->load->o.from, c->index, &c->out); }
-
 static void add_mail(struct client *c)
 {
     buf_add_z(&c->out, "MAIL FROM:<");
-    add_from(c);
+    add_address(&c->load->o, c->load->o.from, c->index, &c->out);
     buf_add_z(&c->out, ">\r\n");
+}
+
+/* RFC 4954 4: AUTH PLAIN with an initial response (RFC 4616). */
+static void add_auth(struct client *c)
+{
+    const struct options *o = &c->load->o;
+    struct buf plain = BUF_INIT(1024);
+    buf_add_c(&plain, '\0');
+    add_address(o, o->login, c->index, &plain);
+    buf_add_c(&plain, '\0');
+    buf_add_z(&plain, o->password);
+    buf_add_z(&c->out, "AUTH PLAIN ");
+    base64_encode(buf_str(&plain), &c->out);
+    buf_add_z(&c->out, "\r\n");
+    buf_release(&plain);
 }
 
 static void add_rcpt(struct client *c)
 {
     buf_add_z(&c->out, "RCPT TO:<");
-    add_to(c);
+    add_address(&c->load->o, c->load->o.to, c->number, &c->out);
     buf_add_z(&c->out, ">\r\n");
 }
 
@@ -116,9 +130,9 @@ static void add_message(struct client *c)
     const struct options *o = &c->load->o;
     struct buf *out = &c->out;
     buf_add_z(out, "Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <");
-    add_from(c);
+    add_address(o, o->from, c->index, out);
     buf_add_z(out, ">\r\nTo: ");
-    add_to(c);
+    add_address(o, o->to, c->number, out);
     buf_printf(out, "\r\nSubject: load %s %llu\r\nMessage-ID: <%s.%llu@load.test>\r\nX-Load-Id: %s-%llu\r\nX-Load-Size: %zu\r\n",
                o->run, (unsigned long long)c->number, o->run, (unsigned long long)c->number, o->run, (unsigned long long)c->number,
                whole_lines(c->size));
@@ -172,6 +186,8 @@ static bool next_message(struct client *c)
 
 static void client_close(struct client *c)
 {
+    if (c->ssl && !c->cut)
+        SSL_shutdown(c->ssl);
     SSL_free(c->ssl);
     c->ssl = NULL;
     if (c->fd >= 0)
@@ -179,21 +195,41 @@ static void client_close(struct client *c)
     c->fd = -1;
 }
 
+static bool client_tls(struct client *c)
+{
+    c->ssl = SSL_new(c->load->ssl);
+    if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1)
+        return false;
+    SSL_set_connect_state(c->ssl);
+    return true;
+}
+
+/* As recv() and send() on a socket that does not block; with TLS the handshake happens on the way. */
+static ssize_t client_result(struct client *c, int n)
+{
+    if (n > 0)
+        return n;
+    int why = SSL_get_error(c->ssl, n);
+    if (why == SSL_ERROR_ZERO_RETURN)
+        return 0;
+    errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE;
+    return -1;
+}
+
+static ssize_t client_recv(struct client *c, char *to, size_t n)
+{
+    return c->ssl ? client_result(c, SSL_read(c->ssl, to, (int)n)) : recv(c->fd, to, n, 0);
+}
+
+static ssize_t client_send(struct client *c, const char *p, size_t n)
+{
+    return c->ssl ? client_result(c, SSL_write(c->ssl, p, (int)n)) : send(c->fd, p, n, MSG_NOSIGNAL);
+}
+
 static void client_end(struct client *c)
 {
     c->load->running--;
     client_close(c);
-}
-
-static bool client_tls(struct client *c)
-{
-    if (!c->load->tls)
-        return true;
-    c->ssl = SSL_new(c->load->tls);
-    if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1)
-        return false;
-    SSL_set_connect_state(c->ssl); /* the first read or write shakes hands */
-    return true;
 }
 
 static bool client_connect(struct client *c)
@@ -204,6 +240,7 @@ static bool client_connect(struct client *c)
     int one = 1;
     inet_pton(AF_INET, o->host, &a.sin_addr);
     client_close(c);
+    c->cut = false;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     c->step = STEP_GREETING;
     c->from_us = clock_mono_us();
@@ -212,7 +249,8 @@ static bool client_connect(struct client *c)
     if (c->fd < 0)
         return false;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    bool ok = (connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0 || errno == EINPROGRESS) && client_tls(c);
+    bool ok = connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0 || errno == EINPROGRESS;
+    ok = ok && (!c->load->ssl || client_tls(c));
     return ok && epoll_ctl(c->load->epoll, EPOLL_CTL_ADD, c->fd, &event) == 0;
 }
 
@@ -245,29 +283,6 @@ static void refuse(struct client *c, int code)
     c->load->last_code = code;
 }
 
-/* RFC 4616 */
-static void add_auth(struct client *c)
-{
-    struct buf plain = BUF_INIT(1024);
-    char base64[1400];
-    buf_add_c(&plain, '\0');
-    add_numbered(c->load->o.login, c->index, &plain);
-    buf_add_c(&plain, '\0');
-    buf_add_z(&plain, c->load->o.password);
-    EVP_EncodeBlock((unsigned char *)base64, (const unsigned char *)plain.p, (int)plain.n);
-    buf_printf(&c->out, "AUTH PLAIN %s\r\n", base64);
-    buf_release(&plain);
-    c->step = STEP_AUTH;
-}
-
-static void begin_mail(struct client *c)
-{
-    if (!next_message(c)) {
-        buf_add_z(&c->out, "QUIT\r\n");
-        c->step = STEP_QUIT;
-    }
-}
-
 /* One whole reply. False: the connection has ended. */
 static bool reply(struct client *c, int code)
 {
@@ -278,16 +293,19 @@ static bool reply(struct client *c, int code)
         c->step = STEP_HELO;
         return good;
     case STEP_HELO:
-        if (good && c->load->o.login)
+        if (good && c->load->o.login) {
             add_auth(c);
-        else if (good)
-            begin_mail(c);
-        return good;
+            c->step = STEP_AUTH;
+            return true;
+        }
+        /* fall through */
     case STEP_AUTH:
-        if (good)
-            begin_mail(c);
-        else
+        if (!good)
             c->load->last_code = code;
+        if (good && !next_message(c)) {
+            buf_add_z(&c->out, "QUIT\r\n");
+            c->step = STEP_QUIT;
+        }
         return good;
     case STEP_MAIL:
         if (!good)
@@ -307,6 +325,9 @@ static bool reply(struct client *c, int code)
         if (code == 354) {
             add_stuffed_message(c);
             c->step = STEP_END;
+            c->cut = random_below(1000) < c->load->o.cut;
+            if (c->cut)
+                c->out.n = random_below(c->out.n);
         } else {
             c->bad = true;
             finished(c, code);
@@ -338,31 +359,6 @@ static bool replies(struct client *c)
     return true;
 }
 
-/* As recv and send have it: errno is EAGAIN if TLS has to wait. */
-static ssize_t tls_result(struct client *c, int result)
-{
-    int error = result > 0 ? SSL_ERROR_NONE : SSL_get_error(c->ssl, result);
-    if (error == SSL_ERROR_SYSCALL && errno == ENOTCONN)
-        errno = EAGAIN; /* not connected yet */
-    else if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
-        errno = EAGAIN;
-    else if (error != SSL_ERROR_NONE)
-        errno = EPIPE;
-    return error == SSL_ERROR_ZERO_RETURN ? 0 : result > 0 ? result : -1;
-}
-
-static ssize_t client_send(struct client *c, const char *p, size_t n)
-{
-    if (!c->ssl)
-        return send(c->fd, p, n, MSG_NOSIGNAL);
-    return tls_result(c, SSL_write(c->ssl, p, (int)n));
-}
-
-static ssize_t client_receive(struct client *c, char *to, size_t n)
-{
-    return c->ssl ? tls_result(c, SSL_read(c->ssl, to, (int)n)) : recv(c->fd, to, n, 0);
-}
-
 static bool flush(struct client *c)
 {
     size_t at = 0;
@@ -374,14 +370,14 @@ static bool flush(struct client *c)
     }
     bool ok = at == c->out.n || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOTCONN;
     buf_drop_front(&c->out, at);
-    return ok;
+    return ok && !(c->cut && c->out.n == 0);
 }
 
 static bool pump(struct client *c)
 {
     for (;;) {
         char *to = buf_reserve(&c->in, 16 << 10);
-        ssize_t n = to ? client_receive(c, to, 16 << 10) : -1;
+        ssize_t n = to ? client_recv(c, to, 16 << 10) : -1;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOTCONN))
             return flush(c);
         if (n <= 0)
@@ -397,9 +393,9 @@ static void client_ready(struct client *c)
     if (pump(c))
         return;
     struct load *l = c->load;
-    if (c->step > STEP_HELO && c->step < STEP_QUIT)
+    if (c->step > STEP_AUTH && c->step < STEP_QUIT)
         l->lost++; /* no acknowledgement for the message under way */
-    bool again = l->begun < l->o.messages && (c->step == STEP_QUIT || c->step > STEP_HELO);
+    bool again = l->begun < l->o.messages && c->step > STEP_AUTH;
     if (!again || !client_connect(c))
         client_end(c);
 }
@@ -424,12 +420,25 @@ static void report(struct load *l, int64_t took_us)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"host", 1, NULL, 'h'},     {"port", 1, NULL, 'p'}, {"clients", 1, NULL, 'c'},
-                                          {"messages", 1, NULL, 'n'}, {"mode", 1, NULL, 'm'}, {"lmtp", 0, NULL, 'l'},
-                                          {"from", 1, NULL, 'f'},     {"to", 1, NULL, 't'},   {"spread", 1, NULL, 's'},
-                                          {"size", 1, NULL, 'z'},     {"run", 1, NULL, 'r'},  {"acked", 1, NULL, 'a'},
-                                          {"helo", 1, NULL, 'e'},     {"body", 1, NULL, 'b'}, {"login", 1, NULL, 'u'},
-                                          {"password", 1, NULL, 'w'}, {"tls", 0, NULL, 'T'},  {0}};
+    static const struct option names[] = {{"host", 1, NULL, 'h'},
+                                          {"port", 1, NULL, 'p'},
+                                          {"clients", 1, NULL, 'c'},
+                                          {"messages", 1, NULL, 'n'},
+                                          {"mode", 1, NULL, 'm'},
+                                          {"lmtp", 0, NULL, 'l'},
+                                          {"from", 1, NULL, 'f'},
+                                          {"to", 1, NULL, 't'},
+                                          {"spread", 1, NULL, 's'},
+                                          {"size", 1, NULL, 'z'},
+                                          {"run", 1, NULL, 'r'},
+                                          {"acked", 1, NULL, 'a'},
+                                          {"helo", 1, NULL, 'e'},
+                                          {"body", 1, NULL, 'b'},
+                                          {"tls", 0, NULL, 'T'},
+                                          {"login", 1, NULL, 'u'},
+                                          {"password", 1, NULL, 'w'},
+                                          {"cut", 1, NULL, 'x'},
+                                          {0}};
     static char run[32];
     snprintf(run, sizeof run, "%08x", (unsigned)random_u64());
     *o = (struct options){.host = "127.0.0.1",
@@ -452,7 +461,7 @@ static bool parse(int argc, char **argv, struct options *o)
                             : c == 'u' ? &o->login
                             : c == 'w' ? &o->password
                                        : NULL;
-        unsigned *number = c == 'p' ? &o->port : c == 'c' ? &o->clients : c == 's' ? &o->spread : NULL;
+        unsigned *number = c == 'p' ? &o->port : c == 'c' ? &o->clients : c == 's' ? &o->spread : c == 'x' ? &o->cut : NULL;
         if (text)
             *text = optarg;
         else if (number)
@@ -470,24 +479,23 @@ static bool parse(int argc, char **argv, struct options *o)
         else
             return false;
     }
-    return optind == argc && (!o->login || (o->password && strlen(o->login) + strlen(o->password) < 250)) && o->clients > 0 &&
-           o->clients <= CLIENTS_MAX && o->spread > 0 && o->messages < UINT32_MAX;
+    return optind == argc && o->clients > 0 && o->clients <= CLIENTS_MAX && o->spread > 0 && o->messages < UINT32_MAX &&
+           (!o->login || o->password);
 }
 
 static bool prepare(struct load *l)
 {
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    l->ssl = l->o.tls ? SSL_CTX_new(TLS_client_method()) : NULL; /* takes any certificate: it measures on loopback */
+    if (l->ssl)
+        SSL_CTX_set_mode(l->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    signal(SIGPIPE, SIG_IGN);
     l->latency_us = calloc(l->o.messages + 1, sizeof *l->latency_us);
     l->body = malloc(BODY_MAX);
     l->acked = l->o.acked ? fopen(l->o.acked, "ae") : NULL;
     if (l->acked)
         setvbuf(l->acked, NULL, _IOLBF, 0);
-    l->tls = l->o.tls ? SSL_CTX_new(TLS_client_method()) : NULL;
-    if (l->tls) /* what is sent lies in a buffer that moves */
-        SSL_CTX_set_mode(l->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    if (l->o.tls && !l->tls)
-        return false;
-    if (l->epoll < 0 || !l->latency_us || !l->body || (l->o.acked && !l->acked))
+    if (l->epoll < 0 || !l->latency_us || !l->body || (l->o.acked && !l->acked) || (l->o.tls && !l->ssl))
         return false;
     random_bytes(l->body, BODY_MAX);
     for (size_t i = 0; i < BODY_MAX; i++) {

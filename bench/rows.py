@@ -25,6 +25,11 @@ def row(name, unit, better, goal, run, under=None):
     return Row((Figure(name, unit, better, goal, under),), run)
 
 
+def row_of_two(name, first, second, unit, under, run):
+    """Two figures of one round, of which less is better, with absolute goals."""
+    return Row(tuple(Figure(f"{name}: {which}", unit, "less", under=limit) for which, limit in zip((first, second), under)), run)
+
+
 ROWS = [
     row("SMTP in, a connection each, 20 clients, visible", "msg/s", "more", 10, lambda s: delivery.load(s, "smtp", "connect", 20, 1500)),
     row("SMTP in, connections kept, pipelined, 20 clients, visible", "msg/s", "more", 12, lambda s: delivery.load(s, "smtp", "pipelined", 20, 2000)),
@@ -59,7 +64,7 @@ ROWS = [
     row("login + SELECT + logout, TLS", "1/s", "more", 2, lambda s: reading.login(s, "imaps")),
     row("memory of an idle IMAP connection", "KB", "less", None, lambda s: idle.memory(s, "idle"), under=6),
     row("memory of an idle IMAP connection, TLS", "KB", "less", None, lambda s: idle.memory(s, "idles"), under=30),
-    Row((Figure("SMTP delivery to EXISTS in IDLE, p50", "ms", "less", under=3), Figure("SMTP delivery to EXISTS in IDLE, p99", "ms", "less", under=20)),
-        idle.news),
-    Row((Figure("kill -9 under SMTP load: lost", "msg", "less", under=1), Figure("kill -9 under SMTP load: doubled", "msg", "less", under=1)), delivery.kill_9),
+    row_of_two("SMTP delivery to EXISTS in IDLE", "p50", "p99", "ms", (3, 20), idle.news),
+    row_of_two("SMTP delivery to EXISTS, peer hibernated", "p50", "p99", "ms", (3, 20), idle.news_hibernated),
+    row_of_two("kill -9 under SMTP load", "lost", "doubled", "msg", (1, 1), delivery.kill_9),
 ]

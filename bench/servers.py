@@ -93,8 +93,8 @@ class PostfixDovecot(Server):
         self.configure_postfix()
         self.configure_users(accounts)
         location = f"{form}:{self.directory}/mail/%n"
-        self.configure_dovecot("main", location, ("imap", "imaps"), 1000, self.other_protocols())
-        self.configure_dovecot("idle", location, ("idle", "idles"), 1, "protocols = imap\n")
+        self.configure_dovecot("main", location, ("imap", "imaps"), "service_count = 1000", self.other_protocols())
+        self.configure_dovecot("idle", location, ("idle", "idles"), "service_count = 1", "protocols = imap\nimap_hibernate_timeout = 2s\n")
 
     def configure_postfix(self):
         """TUNING_README: nothing that asks others, enough processes, no chroot; virtual delivery by LMTP with kept connections."""
@@ -156,8 +156,9 @@ service auth {{
 }}
 """
 
-    def configure_dovecot(self, name, location, ports, service_count, more):
-        """A process that served one system user cannot serve another: the Dovecot of the idle accounts uses each process once, the main one again and again."""
+    def configure_dovecot(self, name, location, ports, reuse, more):
+        """A process that served one system user cannot serve another: the Dovecot of the idle accounts uses each process once, the main one again and again.
+        Only the one of the idle accounts hibernates: news that come in the moment of hibernation are told late."""
         d, uid = self.directory, self.owner
         (d / f"{name}.conf").write_text(f"""listen = 127.0.0.1
 base_dir = {d}/run-{name}
@@ -175,7 +176,6 @@ first_valid_uid = 1
 first_valid_gid = 1
 mail_fsync = optimized
 mail_max_userip_connections = 20000
-imap_hibernate_timeout = 2s
 mdbox_rotate_size = 10M
 maildir_very_dirty_syncs = yes
 passdb {{
@@ -202,7 +202,7 @@ service imap-login {{
   }}
 }}
 service imap {{
-  service_count = {service_count}
+  {reuse}
   process_min_avail = 4
   process_limit = 12000
   unix_listener imap-master {{

@@ -8,14 +8,14 @@ class Sizes:
     big: int = 10000      # of the mailbox that is read, copied and changed
     fresh: int = 3000     # of a mailbox that nobody has looked at
     idle: int = 1000      # idle connections
-    idle_wait_ms: int = 14000  # the peer hibernates after 2 s and ends idle processes after 4 s
+    idle_wait_ms: int = 8000  # the peer hibernates after 2 s
     share: int = 1        # of the repetitions, one in so many is done
 
     def times(self, count, least=4):
         return max(least, count // self.share)
 
     def quick(self):
-        self.large, self.big, self.fresh, self.idle, self.idle_wait_ms, self.share = 400, 300, 100, 20, 100, 40
+        self.large, self.big, self.fresh, self.idle, self.idle_wait_ms, self.share = 400, 300, 100, 20, 4000, 40
 
 
 SIZES = Sizes()

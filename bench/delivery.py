@@ -7,7 +7,7 @@ import time
 
 from servers import ACCOUNTS, DOMAIN, LARGE, PASSWORD, wait_port
 from sizes import SIZES
-from tools import BUILD, Boxes, Wrong, filled, json, tool, user
+from tools import BUILD, Boxes, Wrong, filled_large, json, tool, user
 
 
 def smtp_load_options(server, service, mode, clients, messages):
@@ -43,9 +43,9 @@ def load(server, service, mode, clients, messages, into=None):
 
 def load_large(server):
     """Into the INBOX that is large already."""
-    filled(server, "INBOX", SIZES.large, 200, LARGE).close()
+    filled_large(server, SIZES.large, 200, LARGE)
     server.cpu_begin()
-    return load(server, "lmtp", "pipelined", 10, 1000, into=LARGE)
+    return load(server, "lmtp", "pipelined", 10, 300, into=LARGE)
 
 
 def cpu_each(server):

@@ -5,7 +5,7 @@ import tempfile
 from client import Pop3
 from servers import LARGE, PASSWORD
 from sizes import SIZES
-from tools import Wrong, contextlib, exists, filled, imap, mail_load, message, user
+from tools import Wrong, contextlib, exists, filled, filled_large, imap, mail_load, message, user
 
 MESSAGE_BYTES, LARGE_BYTES = 2000, 200  # of the messages in the mailbox that is read, and in the large one
 
@@ -17,7 +17,7 @@ def big(server):
 
 
 def large(server):
-    filled(server, "INBOX", SIZES.large, LARGE_BYTES, LARGE).close()
+    filled_large(server, SIZES.large, LARGE_BYTES, LARGE)
     server.cpu_begin()
     return ["--user", user(LARGE)]
 

@@ -154,3 +154,13 @@ def filled(server, mailbox, count, size, number=1):
         client.append_many(mailbox, [message(have + i, size) for i in range(batch)])
         have += batch
     return client
+
+
+def filled_large(server, count, size, number):
+    """The INBOX of user `number` filled up to `count` messages, most of them copies: a peer takes minutes to sync 100,000 appended ones."""
+    client = filled(server, "INBOX", min(count, 1000), size, number)
+    client.command("SELECT INBOX")
+    while (have := exists(client)) < count:
+        client.command(f"COPY 1:{min(have, count - have, 10000)} INBOX")
+        client.command("NOOP")
+    client.close()

@@ -29,7 +29,7 @@
 #include "base/buf.h"
 #include "rt/clock.h"
 
-enum { LINES_MAX = 16, INPUT_BYTES = 256 << 10, OUTPUT_MAX = 64 << 20, CLIENTS_MAX = 1000 };
+enum { LINES_MAX = 16, INPUT_BYTES = 16 << 20, OUTPUT_MAX = 64 << 20, CLIENTS_MAX = 1000 };
 
 struct options {
     const char *user, *password, *setup[LINES_MAX], *lines[LINES_MAX], *before[LINES_MAX], *other[LINES_MAX],

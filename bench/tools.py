@@ -52,9 +52,9 @@ def exists(client, mailbox="INBOX"):
 
 # ---- messages that smtp_load made ----
 
-def rebuilt(run, number, size, body, sender=SENDER, spread=ACCOUNTS, first=1):
+def rebuilt(run, number, size, body, sender=SENDER, spread=ACCOUNTS, first=1, to=user("%u")):
     """What smtp_load sent as this message."""
-    head = (f"Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <{sender}>\r\nTo: {user(number % spread + first)}\r\nSubject: load {run} {number}\r\n"
+    head = (f"Date: Thu, 21 May 2026 05:33:29 -0700\r\nFrom: Load <{sender}>\r\nTo: {to.replace('%u', str(number % spread + first))}\r\nSubject: load {run} {number}\r\n"
             f"Message-ID: <{run}.{number}@load.test>\r\nX-Load-Id: {run}-{number}\r\nX-Load-Size: {size}\r\n"
             "MIME-Version: 1.0\r\nX-Mailer: smtp_load\r\nReply-To: nobody@load.test\r\nList-Id: <load.test>\r\n"
             "References: <one@load.test> <two@load.test>\r\nIn-Reply-To: <two@load.test>\r\n"

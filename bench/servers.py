@@ -25,6 +25,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 class Server:
     """name, ports (smtp, submissions, lmtp, imap, imaps, pop3; idle and idles: IMAP for idle connections), roots: the processes that everything else descends from."""
+    cpu_from, cpu_to = 0.0, None
 
     def cpu(self):
         """Seconds of user and system time, of what runs and of what has ended."""

@@ -165,7 +165,7 @@ SANITIZER_ENV = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=1:suppressions=" + str(ROOT / "test/tsan.supp"),
 }
-SYSTEM = ["test/admin", "test/interop", "test/crash", "test/hostile"]
+SYSTEM = ["test/admin", "test/interop", "test/crash", "test/hostile", "test/bench"]
 
 
 def main():

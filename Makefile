@@ -1,5 +1,5 @@
 # A few names for what script/ does.
-.PHONY: all run test check bench bench-micro bench-guard fuzz crash interop install clean
+.PHONY: all run test check bench bench-growth bench-micro bench-guard soak fuzz crash interop install clean
 all:
 	script/bootstrap
 	script/build
@@ -14,6 +14,14 @@ bench: ## beside Postfix + Dovecot, ROUNDS times (default 3); needs root
 	script/bootstrap bench
 	script/build
 	bench/compare --rounds $${ROUNDS:-3}
+bench-growth: ## cost by messages, accounts and connections, MINUTES long at most (default 20)
+	script/bootstrap
+	script/build
+	bench/growth --minutes $${MINUTES:-20}
+soak: ## mixed load with cut connections, every message compared, MINUTES long (default 30)
+	script/bootstrap
+	script/build
+	bench/soak --minutes $${MINUTES:-30}
 bench-micro: ## the microbenchmarks, from the engine to whole IMAP sessions
 	script/bootstrap
 	bench/run

@@ -283,6 +283,20 @@ static void refuse(struct client *c, int code)
     c->load->last_code = code;
 }
 
+/* The session may send now, or may not. */
+static bool ready(struct client *c, int code)
+{
+    if (code / 100 != 2) {
+        c->load->last_code = code;
+        return false;
+    }
+    if (!next_message(c)) {
+        buf_add_z(&c->out, "QUIT\r\n");
+        c->step = STEP_QUIT;
+    }
+    return true;
+}
+
 /* One whole reply. False: the connection has ended. */
 static bool reply(struct client *c, int code)
 {
@@ -298,15 +312,9 @@ static bool reply(struct client *c, int code)
             c->step = STEP_AUTH;
             return true;
         }
-        /* fall through */
+        return ready(c, code);
     case STEP_AUTH:
-        if (!good)
-            c->load->last_code = code;
-        if (good && !next_message(c)) {
-            buf_add_z(&c->out, "QUIT\r\n");
-            c->step = STEP_QUIT;
-        }
-        return good;
+        return ready(c, code);
     case STEP_MAIL:
         if (!good)
             refuse(c, code);

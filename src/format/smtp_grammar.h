@@ -75,8 +75,8 @@ struct smtp_rcpt { /* RCPT TO */
 };
 
 /* arg is what follows "MAIL " or "RCPT ": "FROM:<...> ...". offered: the parameters that this session may use (enum smtp_param
- * bits); with SMTP_PARAM_SMTPUTF8 given in MAIL, before or behind others, the address may be UTF-8. One space after the colon is tolerated. ST_PERM with
- * out->fault and a public sentence; ST_LIMIT: the arena is used up. */
+ * bits); with SMTP_PARAM_SMTPUTF8 given in MAIL, before or behind others, the address may be UTF-8. One space after the colon is
+ * tolerated. ST_PERM with out->fault and a public sentence; ST_LIMIT: the arena is used up. */
 enum st smtp_mail_parse(struct arena *arena, struct str arg, unsigned offered, struct smtp_mail *out, struct err *e) MUST_USE;
 /* utf8: the transaction is SMTPUTF8. */
 enum st smtp_rcpt_parse(struct arena *arena, struct str arg, unsigned offered, bool utf8, struct smtp_rcpt *out,

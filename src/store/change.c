@@ -187,13 +187,16 @@ static void hand_over(struct account *a)
 }
 
 /* Under the lock, which is let go meanwhile. The leader is the first that waits, so its own change is in this round. */
-static void lead(struct account *a, struct tx_touched *touched)
+static void lead(struct account *a)
 {
+    struct tx_touched touched = {.count = 0};
     struct change *list = a->waiting;
     a->waiting = NULL;
     a->waiting_end = &a->waiting;
     pthread_mutex_unlock(&a->lock);
-    struct change *rest = run_changes(a, list, touched);
+    struct change *rest = run_changes(a, list, &touched);
+    if (touched.count > 0) /* before any of them returns: a session must find its own change */
+        account_notify(a, touched.ids, touched.count, touched.modseq);
     pthread_mutex_lock(&a->lock);
     struct change **last = &list;
     while (*last != rest)
@@ -215,7 +218,6 @@ static void lead(struct account *a, struct tx_touched *touched)
 static enum st run(struct account *a, change_apply *apply, void *context, bool alone, struct err *e)
 {
     struct change c = {.apply = apply, .context = context, .alone = alone, .cond = PTHREAD_COND_INITIALIZER};
-    struct tx_touched touched = {.count = 0};
     pthread_mutex_lock(&a->lock);
     if (a->state == ACCOUNT_GONE) {
         pthread_mutex_unlock(&a->lock);
@@ -235,11 +237,9 @@ static enum st run(struct account *a, change_apply *apply, void *context, bool a
         waiting_end();
     }
     if (!c.done)
-        lead(a, &touched);
+        lead(a);
     pthread_mutex_unlock(&a->lock);
     pthread_cond_destroy(&c.cond);
-    if (touched.count > 0)
-        account_notify(a, touched.ids, touched.count, touched.modseq);
     if (c.status != ST_OK && e)
         *e = c.err;
     return c.status;

@@ -215,6 +215,59 @@ static void keeps_order_under_load(void **state)
     assert_int_equal(r.findings, 0);
 }
 
+/* A change has been told to the watchers when it returns, whoever commits it: a session must find its own message. */
+struct listener {
+    struct account_watch w;
+    _Atomic uint64_t heard;
+};
+
+struct teller {
+    struct testing *t;
+    struct listener *listener;
+    struct err err;
+};
+
+static void hear(struct account_watch *w, uint64_t modseq)
+{
+    struct listener *l = (struct listener *)w;
+    uint64_t before = atomic_load(&l->heard);
+    while (before < modseq && !atomic_compare_exchange_weak(&l->heard, &before, modseq))
+        continue;
+}
+
+static void *tell(void *context)
+{
+    struct teller *teller = context;
+    size_t missed = 0;
+    for (unsigned i = 0; i < 2 * ROUNDS; i++) {
+        struct message_append m = {.bytes = STR("Subject: t\r\n\r\nt\r\n")};
+        must(message_append(teller->t->account, 1, &m, 1, &teller->err), teller);
+        missed += atomic_load(&teller->listener->heard) < m.modseq;
+    }
+    return (void *)missed;
+}
+
+static void tells_before_it_returns(void **state)
+{
+    struct testing *t = *state;
+    struct listener listener = {.w = {.mailbox = 1, .changed = hear}};
+    struct teller tellers[WORKERS];
+    pthread_t threads[WORKERS];
+    size_t missed = 0;
+    account_watch(t->account, &listener.w);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        tellers[i] = (struct teller){.t = t, .listener = &listener};
+        assert_int_equal(pthread_create(&threads[i], NULL, tell, &tellers[i]), 0);
+    }
+    for (unsigned i = 0; i < WORKERS; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        missed += (size_t)result;
+    }
+    account_unwatch(t->account, &listener.w);
+    assert_int_equal(missed, 0);
+}
+
 /* Opening, dropping from memory and opening again, from several threads. */
 static void *open_and_close(void *context)
 {
@@ -258,6 +311,6 @@ static void opens_and_closes_accounts(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, testing_setup, testing_teardown)
-    const struct CMUnitTest tests[] = {T(keeps_order_under_load), T(opens_and_closes_accounts)};
+    const struct CMUnitTest tests[] = {T(keeps_order_under_load), T(tells_before_it_returns), T(opens_and_closes_accounts)};
     return testing_run("store/threads", tests, sizeof tests / sizeof tests[0]);
 }

@@ -1,7 +1,7 @@
 """Workloads of connections in IDLE: what one costs, and how fast news reach it."""
 from servers import ACCOUNTS, IDLE_ACCOUNTS, IDLE_FIRST, PASSWORD
 from sizes import SIZES
-from tools import tool, user
+from tools import Wrong, tool, user
 
 
 def idle(server, service, count, accounts, first, *more):
@@ -12,8 +12,14 @@ def idle(server, service, count, accounts, first, *more):
 
 
 def memory(server, service):
-    """Kilobytes for a connection, when the peer has hibernated them all."""
-    return idle(server, service, SIZES.idle, IDLE_ACCOUNTS, IDLE_FIRST, "--wait", SIZES.idle_wait_ms, "--pid", ",".join(map(str, server.roots())))["kb_each"]
+    """Kilobytes for a connection, when the peer has hibernated them all. On a server just started: processes of earlier workloads would end meanwhile, and
+    connections live in memory that those have freed."""
+    server.kill()
+    server.restart()
+    said = idle(server, service, SIZES.idle, IDLE_ACCOUNTS, IDLE_FIRST, "--wait", SIZES.idle_wait_ms, "--pid", ",".join(map(str, server.roots())))
+    if said["kb_each"] <= 0:
+        raise Wrong(f"{SIZES.idle} connections took no memory: {said}")
+    return said["kb_each"]
 
 
 def news(server):

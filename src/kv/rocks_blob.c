@@ -144,22 +144,15 @@ static enum st read_chunks(struct rocks *r, struct str id, uint64_t offset, size
     return ST_OK;
 }
 
-/* A first chunk that is not full is the whole blob: it is written and deleted in one batch with the facts, which need not be
- * read. Most mail is such. ST_NOTFOUND: this is not that case. */
-static enum st read_single(struct rocks *r, struct str id, uint64_t offset, size_t length, struct buf *out, struct err *e)
+/* What lies in the first chunk needs no facts: a first chunk that is not full is the whole blob, written and deleted in one batch
+ * with them. Most mail is such. ST_NOTFOUND: an empty blob, or none. */
+static enum st read_first(struct rocks *r, struct str id, size_t offset, size_t length, struct buf *out, struct err *e)
 {
-    if (offset >= ROCKS_CHUNK_BYTES)
-        return ST_NOTFOUND;
     struct rocks_key key = rocks_key_chunk(id, 0);
     rocksdb_pinnableslice_t *v;
     TRY(rocks_get(r, ROCKS_CHUNK, rocks_key_str(&key), &v, e));
-    struct str bytes = rocks_value(v);
-    bool single = bytes.n < ROCKS_CHUNK_BYTES;
-    if (single)
-        buf_add(out, str_sub(bytes, (size_t)offset, length));
+    buf_add(out, str_sub(rocks_value(v), offset, length));
     rocksdb_pinnableslice_destroy(v);
-    if (!single)
-        return ST_NOTFOUND;
     ENSURE(buf_ok(out), e, ST_LIMIT, "blob does not fit");
     return ST_OK;
 }
@@ -167,8 +160,9 @@ static enum st read_single(struct rocks *r, struct str id, uint64_t offset, size
 enum st rocks_blob_read(struct kv *kv, const struct kv_blob_id *id, uint64_t offset, size_t length, struct buf *out, struct err *e)
 {
     struct rocks *r = rocks_of(kv);
+    bool first = offset < ROCKS_CHUNK_BYTES && length <= ROCKS_CHUNK_BYTES - (size_t)offset;
     TRY(rocks_enter(r, ROCKS_READ, e));
-    enum st s = read_single(r, id_str(id), offset, length, out, e);
+    enum st s = first ? read_first(r, id_str(id), (size_t)offset, length, out, e) : ST_NOTFOUND;
     if (s == ST_NOTFOUND)
         s = read_chunks(r, id_str(id), offset, length, out, e);
     rocks_leave(r);
@@ -197,7 +191,7 @@ static void ask_together(struct rocks *r, const struct kv_blob_place *places, si
     rocksdb_batched_multi_get_cf(r->db, r->read, r->family[ROCKS_CHUNK], count, t->key, t->key_n, t->values, t->errors, false);
 }
 
-/* As read_single: a chunk that is not full is a whole blob. */
+/* As read_first: a chunk that is not full is a whole blob. */
 static void take_place(struct kv_blob_place *place, rocksdb_pinnableslice_t *value, char *error, struct buf *out)
 {
     struct str bytes = value ? rocks_value(value) : STR_NONE;

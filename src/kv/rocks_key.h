@@ -7,7 +7,8 @@
 
 enum {
     ROCKS_KEY_MAX = KV_PARTITION_NAME_MAX + 2 + KV_KEY_MAX + 1,
-    ROCKS_CHUNK_BYTES = 256 << 10,
+    ROCKS_CHUNK_BYTES =
+        256 << 10, /* of the format: a shorter chunk 0 is a whole blob, so this cannot change without another family */
     ROCKS_INFO_BYTES = 28,
 
     /* ROCKS_META: name, NUL, kind, rest. The NUL sorts names bytewise, as no name has a byte below '-'. */

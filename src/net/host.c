@@ -400,6 +400,7 @@ static bool start_worker(struct host *h)
     seat_init(&w->seat);
     w->out = BUF_INIT(SESSION_OUTPUT_MAX);
     if (!start_thread(&w->thread, worker_main, w)) {
+        seat_release(&w->seat);
         free(w);
         return false;
     }

@@ -145,8 +145,8 @@ void seat_init(struct seat *s);
 void seat_release(struct seat *s);
 bool places_enter(struct places *p, struct seat *s); /* waits for a place; false: the threads shall end */
 void places_leave(struct places *p);
-bool places_again(struct places *p,
-                  struct seat *s); /* between two connections: stands by if too many run. False: the threads shall end */
+/* Between two connections: stands by if too many run. False: the threads shall end. */
+bool places_again(struct places *p, struct seat *s);
 void places_polling(struct places *p);
 void places_polled(struct places *p, bool work);
 void places_waiting(struct places *p);

@@ -122,8 +122,11 @@ static bool outrun(struct account *a, const struct change *list, const struct ch
  * it is time that ends this, not a number of attempts. False: enough. */
 static bool back_off(unsigned attempt, int64_t deadline_ms)
 {
-    if (attempt > 1)
+    if (attempt > 1) {
+        waiting_begin();
         clock_sleep_ms(1 + (unsigned)random_below(1U << (attempt < BACK_OFF_BITS ? attempt : BACK_OFF_BITS)));
+        waiting_end();
+    }
     return clock_mono_ms() < deadline_ms;
 }
 

@@ -1,32 +1,27 @@
 /* Many IMAP clients that do what clients do, for a long time, and check every answer that can be checked.
  *
- *   imap_soak --port P [--tls-port P] --user U --password W [--clients 200] [--accounts 20] [--seconds 60] [--pause MS] [--cut
- * PERMILLE]
- *             [--seed N]
+ *   imap_soak --port P [--tls-port P] --user U --password W [--clients 200] [--accounts 20] [--seconds 60] [--pause MS]
+ *             [--cut PERMILLE] [--seed N]
  *
  * Client n logs in as U, in which %u becomes (n - 1) modulo accounts + 1, every second client over TLS. It has two mailboxes that
  * nobody else changes, and a model of them: which messages are there and which are \Deleted. It appends, copies, moves, flags,
  * expunges, fetches, searches, idles; every body that it reads is compared byte by byte with what its number says. Of --cut in a
  * thousand commands a part is sent, or all, and the connection is closed or reset; then the client comes back at once, does what
  * changes no mailbox until the server has surely read all that was sent, and both mailboxes must be as before that command or as
- * after it: nothing lost, nothing doubled, nothing half done. Prints one line of JSON. Exit
- * status 1 if anything was wrong. A thread for each client, blocking: the clients wait nearly all the time. */
-#include <arpa/inet.h>
+ * after it: nothing lost, nothing doubled, nothing half done. Prints one line of JSON. Exit status 1 if
+ * anything was wrong. A thread for each client, blocking: the clients wait nearly all the time. */
 #include <errno.h>
 #include <getopt.h>
-#include <netinet/tcp.h>
-#include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "line_client.h"
 #include "rt/clock.h"
 
 enum {
@@ -59,15 +54,12 @@ struct box {
 };
 
 struct client {
+    struct line_client link;
     struct options *o;
     unsigned number;
     pthread_t thread;
     uint64_t random, next_id;
-    int fd; /* -1: not connected */
-    SSL *ssl;
     struct buf out, want;
-    char *in;
-    size_t at, end;
     unsigned tag, cut_permille;
     int64_t cut_ms;              /* when it closed the connection last */
     bool made, cut;              /* the mailboxes exist; this client closed the connection itself */
@@ -97,79 +89,14 @@ static uint64_t draw(struct client *c, uint64_t below) /* xorshift */
 
 /* ---- the connection ---- */
 
-static void hang_up(struct client *c)
-{
-    if (c->ssl && !c->cut)
-        SSL_shutdown(c->ssl);
-    SSL_free(c->ssl);
-    c->ssl = NULL;
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
-}
+static void hang_up(struct client *c) { line_client_hang_up(&c->link, c->cut); }
 
 static bool dial(struct client *c)
 {
     bool tls = c->o->tls_port && c->number % 2 == 0;
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)(tls ? c->o->tls_port : c->o->port)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    int one = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    c->at = c->end = 0;
     c->cut = false;
     atomic_fetch_add(&total.connections, 1);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0)
-        return false;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (!tls)
-        return true;
-    c->ssl = SSL_new(c->o->ssl);
-    return c->ssl && SSL_set_fd(c->ssl, c->fd) == 1 && SSL_connect(c->ssl) == 1;
-}
-
-static bool send_all(struct client *c, struct str bytes)
-{
-    while (bytes.n > 0) {
-        ssize_t n = c->ssl ? SSL_write(c->ssl, bytes.p, (int)bytes.n) : send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
-        if (n <= 0)
-            return false;
-        bytes = str_from(bytes, (size_t)n);
-    }
-    return true;
-}
-
-static bool receive(struct client *c)
-{
-    memmove(c->in, c->in + c->at, c->end - c->at);
-    c->end -= c->at;
-    c->at = 0;
-    if (c->end == INPUT_BYTES)
-        return false;
-    int room = (int)(INPUT_BYTES - c->end);
-    ssize_t n = c->ssl ? SSL_read(c->ssl, c->in + c->end, room) : recv(c->fd, c->in + c->end, (size_t)room, 0);
-    if (n <= 0)
-        return false;
-    c->end += (size_t)n;
-    return true;
-}
-
-/* The next line without its end, valid until the next call; NULL pointer when the connection has ended. */
-static struct str next_line(struct client *c)
-{
-    for (size_t seen = 0;;) {
-        const char *lf = memchr(c->in + c->at + seen, '\n', c->end - c->at - seen);
-        if (lf) {
-            struct str line = str_make(c->in + c->at, (size_t)(lf - c->in) - c->at);
-            c->at += line.n + 1;
-            return line.n && line.p[line.n - 1] == '\r' ? str_upto(line, line.n - 1) : line;
-        }
-        seen = c->end - c->at;
-        if (!receive(c))
-            return STR_NONE;
-    }
+    return line_client_dial(&c->link, tls ? c->o->tls_port : c->o->port, tls ? c->o->ssl : NULL);
 }
 
 /* ---- messages: every byte follows from the number ---- */
@@ -243,27 +170,20 @@ static void take_fetch(struct client *c, struct str line, struct str body, struc
     a->items[a->n++] = item;
 }
 
-static uint64_t literal_size(struct str line)
-{
-    size_t open = line.n && line.p[line.n - 1] == '}' ? str_rfind_char(line, '{') : STR_NPOS;
-    uint64_t size = 0;
-    return open != STR_NPOS && str_to_u64(str_upto(str_from(line, open + 1), line.n - open - 2), &size) ? size : 0;
-}
-
 /* An untagged line that has a literal: both are taken as a whole. False: the connection has ended. */
 static bool take_literal(struct client *c, struct str line, size_t size, struct answer *a)
 {
     char head[400];
     struct str kept = {head, line.n < sizeof head ? line.n : sizeof head};
     memcpy(head, line.p, kept.n);
-    while (c->end - c->at < size)
-        if (!receive(c))
+    while (c->link.end - c->link.at < size)
+        if (!line_client_receive(&c->link))
             return false;
-    struct str body = str_make(c->in + c->at, size);
-    c->at += size;
+    struct str body = str_make(c->link.in + c->link.at, size);
+    c->link.at += size;
     if (str_find(kept, STR("BODY[] ")) != STR_NPOS)
         take_fetch(c, kept, body, a);
-    return next_line(c).p != NULL;
+    return line_client_next(&c->link).p != NULL;
 }
 
 static void await(struct client *c, struct answer *a)
@@ -272,7 +192,7 @@ static void await(struct client *c, struct answer *a)
     struct str want = str_make(text, (size_t)snprintf(text, sizeof text, "q%u ", c->tag));
     *a = (struct answer){.ended = true};
     for (;;) {
-        struct str line = next_line(c);
+        struct str line = line_client_next(&c->link);
         if (!line.p)
             return;
         if (str_starts(line, want)) {
@@ -280,7 +200,7 @@ static void await(struct client *c, struct answer *a)
             snprintf(a->status, sizeof a->status, "%.*s", (int)(line.n - want.n), line.p + want.n);
             return;
         }
-        uint64_t size = literal_size(line);
+        uint64_t size = line_literal(line);
         a->rows++;
         if (size > INPUT_BYTES / 2 || (size > 0 && !take_literal(c, line, (size_t)size, a)))
             return;
@@ -306,11 +226,11 @@ static void cut(struct client *c)
     atomic_fetch_add(&total.cuts, 1);
     c->cut = true;
     c->cut_ms = clock_mono_ms();
-    (void)send_all(c, str_upto(buf_str(&c->out), draw(c, 2) ? c->out.n : draw(c, c->out.n)));
+    (void)line_client_send(&c->link, str_upto(buf_str(&c->out), draw(c, 2) ? c->out.n : draw(c, c->out.n)));
     if (draw(c, 2))
         clock_sleep_ms((unsigned)draw(c, 20));
     if (draw(c, 2))
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        setsockopt(c->link.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     hang_up(c);
 }
 
@@ -324,7 +244,7 @@ static bool speak(struct client *c, struct answer *a)
         return false;
     }
     atomic_fetch_add(&total.commands, 1);
-    if (send_all(c, line))
+    if (line_client_send(&c->link, line))
         await(c, a);
     if (a->ended) {
         wrong(c, "the server closed the connection", str_upto(line, str_find_char(line, '\r')));
@@ -426,7 +346,7 @@ static bool log_in(struct client *c)
     const char *mark = strstr(c->o->user, "%u");
     snprintf(user, sizeof user, "%.*s%u%s", mark ? (int)(mark - c->o->user) : 0, c->o->user, (c->number - 1) % c->o->accounts + 1,
              mark ? mark + 2 : "");
-    if (!dial(c) || !next_line(c).p) {
+    if (!dial(c) || !line_client_next(&c->link).p) {
         wrong(c, "no connection", str_of(strerror(errno)));
         hang_up(c);
         clock_sleep_ms(1000);
@@ -582,11 +502,11 @@ static bool do_idle(struct client *c)
 {
     struct answer a;
     begin(c);
-    if (!send_all(c, STR("q0 IDLE\r\n")))
+    if (!line_client_send(&c->link, STR("q0 IDLE\r\n")))
         return true;
-    struct str line = next_line(c);
+    struct str line = line_client_next(&c->link);
     while (line.p && line.n && line.p[0] == '*')
-        line = next_line(c);
+        line = line_client_next(&c->link);
     clock_sleep_ms((unsigned)draw(c, c->o->pause_ms + 1));
     buf_clear(&c->out);
     buf_add_z(&c->out, "DONE\r\n");
@@ -702,7 +622,7 @@ static void *live(void *context)
 {
     struct client *c = context;
     while (clock_mono_ms() < c->o->end_ms) {
-        if (c->fd < 0) {
+        if (c->link.fd < 0) {
             (void)come_back(c);
             continue;
         }
@@ -710,11 +630,11 @@ static void *live(void *context)
         clock_sleep_ms((unsigned)draw(c, 2 * c->o->pause_ms + 1));
     }
     c->cut_permille = 0; /* the last comparison is not cut */
-    for (int tries = 0; c->fd < 0 && tries < 3; tries++)
+    for (int tries = 0; c->link.fd < 0 && tries < 3; tries++)
         (void)come_back(c);
     c->after[0] = c->box[0];
     c->after[1] = c->box[1];
-    if (c->fd < 0 || !compare_boxes(c))
+    if (c->link.fd < 0 || !compare_boxes(c))
         wrong(c, "the end", STR("no last comparison"));
     hang_up(c);
     return NULL;
@@ -763,16 +683,15 @@ static bool client_start(struct client *c, struct options *o, unsigned number)
 {
     *c = (struct client){.o = o,
                          .number = number,
-                         .fd = -1,
+                         .link = {.fd = -1, .in = malloc(INPUT_BYTES), .in_max = INPUT_BYTES, .patience_s = PATIENCE_S},
                          .cut_permille = o->cut,
                          .random = (o->seed * UINT64_C(1000003) + number) * 0x9e3779b97f4a7c15U | 1,
                          .out = BUF_INIT(MESSAGE_MAX + 4096),
-                         .want = BUF_INIT(MESSAGE_MAX),
-                         .in = malloc(INPUT_BYTES)};
+                         .want = BUF_INIT(MESSAGE_MAX)};
     snprintf(c->box[0].name, sizeof c->box[0].name, "Soak%ua", number);
     snprintf(c->box[1].name, sizeof c->box[1].name, "Soak%ub", number);
     memcpy(c->after, c->box, sizeof c->box);
-    return c->in && pthread_create(&c->thread, NULL, live, c) == 0;
+    return c->link.in && pthread_create(&c->thread, NULL, live, c) == 0;
 }
 
 int main(int argc, char **argv)

@@ -14,19 +14,15 @@
  * gets the octets of --literal as a non-synchronizing literal (RFC 7888).
  * --save writes what the server sent for the lines, of all clients. Prints one line of JSON: bytes are what was received,
  * "untagged" counts lines that begin with "* ", latencies are in microseconds. Exit status 1 if anything was refused. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
-#include <netinet/tcp.h>
-#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/buf.h"
+#include "line_client.h"
 #include "rt/clock.h"
 
 enum { LINES_MAX = 16, INPUT_BYTES = 16 << 20, OUTPUT_MAX = 64 << 20, CLIENTS_MAX = 1000 };
@@ -44,15 +40,12 @@ struct options {
 };
 
 struct client {
+    struct line_client link; /* first */
     struct options *o;
     unsigned number;
     pthread_t thread;
-    int fd;
-    SSL *ssl;
     uint64_t seed;
     struct buf out;
-    char *in; /* INPUT_BYTES: in[at..end] is not looked at yet */
-    size_t at, end;
     unsigned tag, said;
     int64_t began_us, ended_us;
     uint64_t bytes, untagged, validity, modseq;
@@ -71,102 +64,55 @@ static _Noreturn void fail(const struct client *c, const char *what, struct str 
 
 static void client_connect(struct client *c)
 {
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)c->o->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int one = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0)
-        fail(c, "connecting", str_of(strerror(errno)));
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    c->at = c->end = 0;
-    if (!c->o->tls)
-        return;
-    c->ssl = SSL_new(c->o->ssl);
-    if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1 || SSL_connect(c->ssl) != 1)
-        fail(c, "TLS", STR("handshake"));
-}
-
-static void client_close(struct client *c)
-{
-    if (c->ssl) {
-        SSL_shutdown(c->ssl);
-        SSL_free(c->ssl);
-        c->ssl = NULL;
-    }
-    close(c->fd);
+    if (!line_client_dial(&c->link, c->o->port, c->o->tls ? c->o->ssl : NULL))
+        fail(c, "connecting", c->link.ssl ? STR("TLS handshake") : str_of(strerror(errno)));
 }
 
 static void client_send(struct client *c)
 {
-    for (size_t at = 0; at < c->out.n;) {
-        size_t rest = c->out.n - at;
-        ssize_t n = c->ssl ? SSL_write(c->ssl, c->out.p + at, rest > 1 << 20 ? 1 << 20 : (int)rest)
-                           : send(c->fd, c->out.p + at, rest, MSG_NOSIGNAL);
-        if (n <= 0 && errno != EINTR)
-            fail(c, "sending", str_of(strerror(errno)));
-        at += n > 0 ? (size_t)n : 0;
-    }
+    if (!line_client_send(&c->link, buf_str(&c->out)))
+        fail(c, "sending", str_of(strerror(errno)));
     buf_clear(&c->out);
 }
 
 /* More input behind what is there. */
 static void client_receive(struct client *c)
 {
-    if (c->at > 0) {
-        memmove(c->in, c->in + c->at, c->end - c->at);
-        c->end -= c->at;
-        c->at = 0;
-    }
-    if (c->end == INPUT_BYTES)
-        fail(c, "a line is too long", str_make(c->in, 80));
-    int room = (int)(INPUT_BYTES - c->end);
-    ssize_t n = c->ssl ? SSL_read(c->ssl, c->in + c->end, room) : recv(c->fd, c->in + c->end, (size_t)room, 0);
-    if (n <= 0)
-        fail(c, "receiving", n == 0 ? STR("the server closed the connection") : str_of(strerror(errno)));
-    c->bytes += (uint64_t)n;
-    if (c->saving) {
-        pthread_mutex_lock(&c->o->saving_lock);
-        fwrite(c->in + c->end, 1, (size_t)n, c->o->saving);
-        pthread_mutex_unlock(&c->o->saving_lock);
-    }
-    c->end += (size_t)n;
+    if (!line_client_receive(&c->link))
+        fail(c, "receiving", STR("the server closed the connection, or a line is too long"));
+}
+
+static void received(struct line_client *link, struct str bytes)
+{
+    struct client *c = (struct client *)link; /* the link is its first member */
+    c->bytes += bytes.n;
+    if (!c->saving)
+        return;
+    pthread_mutex_lock(&c->o->saving_lock);
+    fwrite(bytes.p, 1, bytes.n, c->o->saving);
+    pthread_mutex_unlock(&c->o->saving_lock);
 }
 
 /* ---- answers ---- */
 
-/* The next line without its end; valid until the next call. */
 static struct str next_line(struct client *c)
 {
-    for (size_t seen = 0;;) {
-        const char *lf = memchr(c->in + c->at + seen, '\n', c->end - c->at - seen);
-        if (lf) {
-            struct str line = str_make(c->in + c->at, (size_t)(lf - c->in) - c->at);
-            c->at += line.n + 1;
-            return line.n && line.p[line.n - 1] == '\r' ? str_upto(line, line.n - 1) : line;
-        }
-        seen = c->end - c->at;
-        client_receive(c);
-    }
+    struct str line = line_client_next(&c->link);
+    if (!line.p)
+        fail(c, "receiving", STR("the server closed the connection, or a line is too long"));
+    return line;
 }
 
 static void skip(struct client *c, uint64_t n)
 {
     while (n > 0) {
-        size_t have = c->end - c->at;
+        size_t have = c->link.end - c->link.at;
         size_t now = n < have ? (size_t)n : have;
-        c->at += now;
+        c->link.at += now;
         n -= now;
         if (n > 0)
             client_receive(c);
     }
-}
-
-/* RFC 9051 4.3 */
-static uint64_t literal_size(struct str line)
-{
-    size_t open = line.n && line.p[line.n - 1] == '}' ? str_rfind_char(line, '{') : STR_NPOS;
-    uint64_t size = 0;
-    return open != STR_NPOS && str_to_u64(str_upto(str_from(line, open + 1), line.n - open - 2), &size) ? size : 0;
 }
 
 static void note_code(struct str line, struct str name, uint64_t *value)
@@ -196,7 +142,7 @@ static void imap_answer(struct client *c, unsigned tag)
     struct str want = str_make(text, (size_t)snprintf(text, sizeof text, "q%u ", tag));
     for (bool begins = true;;) {
         struct str line = next_line(c);
-        uint64_t size = literal_size(line);
+        uint64_t size = line_literal(line);
         if (begins && line.n && line.p[0] == '*') {
             c->untagged++;
             note_codes(c, line);
@@ -218,15 +164,15 @@ static void pop3_answer(struct client *c, bool multi_line)
         fail(c, "refused", line);
     if (!multi_line)
         return;
-    c->at -= 2; /* the end of a status line belongs to the end mark of an empty answer */
+    c->link.at -= 2; /* the end of a status line belongs to the end mark of an empty answer */
     for (;;) {
-        const char *end = memmem(c->in + c->at, c->end - c->at, "\r\n.\r\n", 5);
+        const char *end = memmem(c->link.in + c->link.at, c->link.end - c->link.at, "\r\n.\r\n", 5);
         if (end) {
-            c->at = (size_t)(end - c->in) + 5;
+            c->link.at = (size_t)(end - c->link.in) + 5;
             return;
         }
-        if (c->end - c->at > 4)
-            c->at = c->end - 4;
+        if (c->link.end - c->link.at > 4)
+            c->link.at = c->link.end - 4;
         client_receive(c);
     }
 }
@@ -340,7 +286,7 @@ static void work_again(struct client *c)
         log_in(c);
         say_lines(c, 1);
         say(c, c->o->pop3 ? "QUIT" : "LOGOUT");
-        client_close(c);
+        line_client_hang_up(&c->link, false);
         c->latency_us[c->said - 1] = (uint32_t)(clock_mono_us() - from_us);
     }
 }
@@ -371,7 +317,7 @@ static void *work(void *context)
     c->saving = false;
     if (!c->o->again) {
         say(c, c->o->pop3 ? "QUIT" : "LOGOUT");
-        client_close(c);
+        line_client_hang_up(&c->link, false);
     }
     return NULL;
 }
@@ -483,10 +429,10 @@ static bool prepare(struct options *o)
 
 static void client_init(struct client *c, struct options *o, unsigned number)
 {
-    *c = (struct client){.o = o, .number = number, .fd = -1, .seed = 88172645463325252u + number, .out = BUF_INIT(OUTPUT_MAX)};
-    c->in = malloc(INPUT_BYTES);
+    *c = (struct client){.o = o, .number = number, .seed = 88172645463325252u + number, .out = BUF_INIT(OUTPUT_MAX)};
+    c->link = (struct line_client){.fd = -1, .in = malloc(INPUT_BYTES), .in_max = INPUT_BYTES, .received = received};
     c->latency_us = calloc(o->count, sizeof *c->latency_us);
-    if (!c->in || !c->latency_us)
+    if (!c->link.in || !c->latency_us)
         fail(c, "starting", STR("out of memory"));
 }
 

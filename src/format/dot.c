@@ -183,16 +183,27 @@ static bool starts_line(const struct dot_encoder *e, struct str in, size_t at)
     return in.p[at - 1] == '\n' && (at > 1 ? in.p[at - 2] == '\r' : e->cr);
 }
 
-enum { BLOCK = 64 };
+/* Lines are short, so that looking for the end of each, or for each dot, costs several times as much as comparing whole blocks. */
+typedef char vector __attribute__((vector_size(16)));
+enum { BLOCK = 4 * sizeof(vector) };
 
-/* Is there a dot behind an LF in p[0..BLOCK]? Without branches, so that compilers make vector code of it: lines are short, and
- * looking for the end of each, or for each dot, costs several times as much. */
+/* All ones in each byte that is an LF before a dot. */
+static vector dots_behind_lf(const char *p)
+{
+    vector first, second;
+    memcpy(&first, p, sizeof first);
+    memcpy(&second, p + 1, sizeof second);
+    return (first == '\n') & (second == '.');
+}
+
+/* Is there a dot behind an LF in p[0..BLOCK]? */
 static bool block_has_dot(const char *p)
 {
-    unsigned char any = 0;
-    for (size_t i = 0; i < BLOCK; i++)
-        any |= (unsigned char)((p[i] == '\n') & (p[i + 1] == '.'));
-    return any;
+    enum { V = sizeof(vector) };
+    uint64_t half[2];
+    vector any = (dots_behind_lf(p) | dots_behind_lf(p + V)) | (dots_behind_lf(p + 2 * V) | dots_behind_lf(p + 3 * V));
+    memcpy(half, &any, sizeof half);
+    return (half[0] | half[1]) != 0;
 }
 
 /* The next dot at the start of a line, from `at` on. */

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kv/rocks_crc32c.h"
 #include "kv/rocks_key.h"
 #include "rt/clock.h"
 #include "rt/log.h"
@@ -21,12 +22,19 @@
 enum {
     REOPEN_AFTER_MS = 15000, /* RocksDB tries by itself every 5 s when a disk was full */
     REOPEN_EVERY_MS = 5000,
-    REOPEN_WAIT_MS = 2000, /* for the calls that are inside */
-    MMAP_THRESHOLD_BYTES = 256 << 10,
+    REOPEN_WAIT_MS = 2000,            /* for the calls that are inside */
+    MMAP_THRESHOLD_BYTES = 512 << 10, /* above a chunk and what is around it, below a block of a memtable */
+    TRIM_THRESHOLD_BYTES = 1 << 20,
+    UNPACKED_BYTES = 8 << 20, /* of chunks */
+    UNPACKED_SHARD_BITS = 2,
+    SPARE_BATCH_BYTES = 256 << 10,
     DISK_CHECK_EVERY_MS = 1000,
     DISK_CHECK_EVERY_BYTES = 4 << 20,
     DISK_RESERVE_BYTES = 256 << 20, /* or a twentieth of the disk: what a recovery may have to write (max_total_wal_size) */
 };
+
+/* Filters of memtables, as a part of the size of these: most keys that are asked for were never written. */
+static const double META_FILTER = 0.02, INFO_FILTER = 0.02, CHUNK_FILTER = 0.004;
 
 static const char *const family_names[ROCKS_FAMILIES] = {"default", "meta", "info", "chunk"};
 
@@ -113,6 +121,12 @@ static void set_database(struct rocks *r, rocksdb_options_t *o, unsigned threads
     rocksdb_options_set_stats_dump_period_sec(o, 0);
 }
 
+static void set_memtable_filter(rocksdb_options_t *o, double part)
+{
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, part);
+    rocksdb_options_set_memtable_whole_key_filtering(o, 1);
+}
+
 static void set_meta(struct rocks *r, rocksdb_options_t *o)
 {
     set_table(r, o, 8 << 10);
@@ -120,6 +134,7 @@ static void set_meta(struct rocks *r, rocksdb_options_t *o)
     rocksdb_options_set_max_write_buffer_number(o, 3);
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
     rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
+    set_memtable_filter(o, META_FILTER);
     rocksdb_options_add_compact_on_deletion_collector_factory(o, 4096, 2048); /* journals: delete as much as they write */
     rocksdb_options_set_prefix_extractor(o, rocksdb_slicetransform_create(NULL, partition_destroy, partition_prefix,
                                                                           partition_in_domain, partition_in_range, partition_name));
@@ -130,6 +145,7 @@ static void set_info(struct rocks *r, rocksdb_options_t *o)
     set_table(r, o, 4 << 10);
     rocksdb_options_set_write_buffer_size(o, 8 << 20);
     rocksdb_options_set_max_write_buffer_number(o, 2);
+    set_memtable_filter(o, INFO_FILTER);
     rocksdb_options_set_compression(o, rocksdb_no_compression); /* digests */
     rocksdb_options_set_prefix_extractor(o, rocksdb_slicetransform_create_fixed_prefix(KV_BLOB_ID_SIZE));
 }
@@ -149,10 +165,24 @@ static void set_chunk(struct rocks *r, rocksdb_options_t *o)
     rocksdb_options_set_enable_blob_gc(o, 1);
     rocksdb_options_set_blob_gc_age_cutoff(o, 0.25);
     rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
+    rocksdb_options_set_blob_cache(o, r->unpacked);
+    set_memtable_filter(o, CHUNK_FILTER);
+}
+
+/* Large blobs are read in pieces, many to a chunk: without this each piece would read, check and unpack its chunk again. */
+static rocksdb_cache_t *make_unpacked(void)
+{
+    rocksdb_lru_cache_options_t *o = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(o, UNPACKED_BYTES);
+    rocksdb_lru_cache_options_set_num_shard_bits(o, UNPACKED_SHARD_BITS);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(o);
+    rocksdb_lru_cache_options_destroy(o);
+    return cache;
 }
 
 static void make_options(struct rocks *r, const struct kv_config *config)
 {
+    r->unpacked = make_unpacked();
     r->cache = rocksdb_cache_create_lru(config->cache_bytes ? config->cache_bytes : 32 << 20);
     for (size_t i = 0; i < ROCKS_FAMILIES; i++)
         r->options[i] = rocksdb_options_create();
@@ -200,6 +230,31 @@ enum st rocks_room(struct rocks *r, bool adds_mail, struct err *e)
         return ST_OK;
     return ERR(e, ST_TEMP, "the mail store is full", "%s: %llu bytes are free, the reserve is %llu", r->path,
                (unsigned long long)free_bytes, (unsigned long long)r->disk_reserve);
+}
+
+/* ---- spare batches ---- */
+
+rocksdb_writebatch_t *rocks_batch_take(struct rocks *r)
+{
+    pthread_mutex_lock(&r->spare_lock);
+    rocksdb_writebatch_t *batch = r->spare_count ? r->spare[--r->spare_count] : NULL;
+    pthread_mutex_unlock(&r->spare_lock);
+    return batch ? batch : rocksdb_writebatch_create();
+}
+
+void rocks_batch_give(struct rocks *r, rocksdb_writebatch_t *batch)
+{
+    size_t bytes;
+    rocksdb_writebatch_data(batch, &bytes);
+    rocksdb_writebatch_clear(batch);
+    pthread_mutex_lock(&r->spare_lock);
+    if (r->spare_count < ROCKS_SPARE_BATCHES && bytes <= SPARE_BATCH_BYTES) {
+        r->spare[r->spare_count++] = batch;
+        batch = NULL;
+    }
+    pthread_mutex_unlock(&r->spare_lock);
+    if (batch)
+        rocksdb_writebatch_destroy(batch);
 }
 
 /* ---- opening and closing ---- */
@@ -281,15 +336,18 @@ static enum st open_database(struct rocks *r, struct err *e)
 enum st rocks_new(const struct kv_config *config, const struct kv_engine *engine, struct rocks **out, struct err *e)
 {
     ENSURE(config->path && *config->path, e, ST_PERM, "the rocksdb engine needs a path");
+    ENSURE(rocks_crc32c_is_right(), e, ST_PERM, "libisal computes a wrong CRC32C on this processor");
     /* Memtables are taken by one thread in blocks of 1 MB and freed by another. glibc raises its threshold for mmap at the first
      * such free and keeps later blocks in the arenas of threads: half of the engine's memory was such waste. */
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
+    mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
     struct rocks *r = calloc(1, sizeof *r);
     ENSURE(r, e, ST_TEMP, "out of memory");
     kv_init(&r->kv, engine);
     kv_leases_init(&r->leases);
     pthread_mutex_init(&r->reopen_lock, NULL);
     pthread_mutex_init(&r->collect_lock, NULL);
+    pthread_mutex_init(&r->spare_lock, NULL);
     for (size_t i = 0; i < ROCKS_PARTITION_STRIPES; i++)
         pthread_mutex_init(&r->partition_stripe[i], NULL);
     for (size_t i = 0; i < ROCKS_BLOB_STRIPES; i++)
@@ -313,6 +371,7 @@ void rocks_free(struct rocks *r)
     for (size_t i = 0; i < ROCKS_FAMILIES; i++)
         rocksdb_options_destroy(r->options[i]);
     rocksdb_cache_destroy(r->cache);
+    rocksdb_cache_destroy(r->unpacked);
     rocksdb_readoptions_destroy(r->read);
     rocksdb_writeoptions_destroy(r->write_sync);
     rocksdb_writeoptions_destroy(r->write_nosync);
@@ -322,6 +381,9 @@ void rocks_free(struct rocks *r)
         pthread_rwlock_destroy(&r->blob_stripe[i]);
     pthread_mutex_destroy(&r->reopen_lock);
     pthread_mutex_destroy(&r->collect_lock);
+    while (r->spare_count)
+        rocksdb_writebatch_destroy(r->spare[--r->spare_count]);
+    pthread_mutex_destroy(&r->spare_lock);
     kv_leases_release(&r->leases);
     kv_release(&r->kv);
     free(r->path);

@@ -32,6 +32,7 @@ enum {
     ROCKS_FORMAT = 1,
     ROCKS_PARTITION_STRIPES = 1024,
     ROCKS_BLOB_STRIPES = 256,
+    ROCKS_SPARE_BATCHES = 16,
 };
 
 struct rocks {
@@ -40,7 +41,7 @@ struct rocks {
     uint64_t disk_reserve;
 
     rocksdb_options_t *options[ROCKS_FAMILIES]; /* [ROCKS_DEFAULT] also holds those of the database */
-    rocksdb_cache_t *cache;
+    rocksdb_cache_t *cache, *unpacked;
     rocksdb_readoptions_t *read;
     rocksdb_writeoptions_t *write_sync, *write_nosync;
 
@@ -62,6 +63,10 @@ struct rocks {
     pthread_mutex_t partition_stripe[ROCKS_PARTITION_STRIPES];
     pthread_rwlock_t blob_stripe[ROCKS_BLOB_STRIPES];
     struct kv_leases leases;
+
+    pthread_mutex_t spare_lock;
+    rocksdb_writebatch_t *spare[ROCKS_SPARE_BATCHES]; /* empty ones that have their memory: a large one is costly to grow */
+    size_t spare_count;                               /* under spare_lock */
 
     pthread_mutex_t collect_lock;
     struct kv_blob_id collect_after; /* under collect_lock */
@@ -89,6 +94,10 @@ enum st rocks_room(struct rocks *r, bool adds_mail, struct err *e) MUST_USE;
 
 /* Maps an error string of the library, frees it, and returns the class. NULL is ST_OK. */
 enum st rocks_error(const char *doing, char *error, struct err *e) MUST_USE;
+
+/* An empty batch, and its end. */
+rocksdb_writebatch_t *rocks_batch_take(struct rocks *r);
+void rocks_batch_give(struct rocks *r, rocksdb_writebatch_t *batch);
 
 /* Writes the batch; sync: durable on return. Errors are ST_TEMP. Counts the bytes for rocks_room. */
 enum st rocks_write(struct rocks *r, rocksdb_writebatch_t *batch, bool sync, struct err *e) MUST_USE;

@@ -261,9 +261,9 @@ enum st rocks_commit(struct kv *kv, struct str partition, const struct kv_batch 
     struct rocks *r = rocks_of(kv);
     struct change c = {.r = r, .name = partition, .b = b, .steps = steps, .expected = expected, .now_ms = clock_wall_ms()};
     TRY(rocks_enter_partition(r, ROCKS_WRITE, partition, e));
-    c.batch = rocksdb_writebatch_create();
+    c.batch = rocks_batch_take(r);
     enum st s = commit_inside(&c, e);
-    rocksdb_writebatch_destroy(c.batch);
+    rocks_batch_give(r, c.batch);
     rocks_leave(r);
     if (s == ST_TEMP)
         rocks_recover(r);

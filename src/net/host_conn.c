@@ -14,9 +14,10 @@
 #include "rt/metrics.h"
 
 enum {
-    ROUNDS_MAX = 16,        /* steps before others get their turn */
-    LINGER_MS = 2000,       /* for the peer to take our last words */
-    LINGER_BYTES = 1 << 20, /* what it may still send meanwhile */
+    ROUNDS_MAX = 16,            /* steps before others get their turn */
+    KEEP_BUFFER_MIN = 32 << 10, /* unsent bytes from which on a connection takes the whole buffer */
+    LINGER_MS = 2000,           /* for the peer to take our last words */
+    LINGER_BYTES = 1 << 20,     /* what it may still send meanwhile */
 };
 
 /* What to do with the connection after a round. */
@@ -128,13 +129,21 @@ static enum next broken(struct conn *c, const char *why)
     return NEXT_CLOSE;
 }
 
-/* For a peer that takes something, but too little: a byte before each timeout must not hold a connection for days. */
-static void keep_output(struct conn *c, struct str rest)
+/* What the peer did not take of the worker's buffer stays with the connection: much of it with the buffer, little of it copied.
+ * For a peer that takes something, but too little: a byte before each timeout must not hold a connection for days. */
+static void keep_output(struct worker *w, struct conn *c, size_t sent)
 {
+    struct str rest = str_from(buf_str(&w->out), sent);
     if (c->out.n == c->out_at)
         c->out_due_ms = clock_mono_ms() + c->host->limit.write_timeout_ms;
     c->out_due_ms += (int64_t)(rest.n * 1000 / c->host->limit.write_rate_min);
-    buf_add(&c->out, rest);
+    if (c->out.n > 0 || rest.n < KEEP_BUFFER_MIN) {
+        buf_add(&c->out, rest);
+        return;
+    }
+    c->out = w->out;
+    c->out_at = sent;
+    w->out = BUF_INIT(SESSION_OUTPUT_MAX);
 }
 
 /* Time for the peer to take more of what waits for it. */
@@ -154,7 +163,7 @@ static enum next send_output(struct worker *w, struct conn *c)
     if (result == WIRE_BROKEN || result == WIRE_EOF) {
         next = NEXT_CLOSE;
     } else if (result != WIRE_OK) {
-        keep_output(c, str_from(bytes, sent));
+        keep_output(w, c, sent);
         next = buf_ok(&c->out) ? (result == WIRE_WAIT_READ ? NEXT_READ : NEXT_WRITE) : NEXT_CLOSE;
     }
     buf_clear(&w->out); /* keeps its memory: a thread's, not a connection's */
@@ -162,7 +171,7 @@ static enum next send_output(struct worker *w, struct conn *c)
 }
 
 /* What the connection kept because the peer was slow. NEXT_AGAIN: all is gone. */
-static enum next send_kept(struct conn *c)
+static enum next send_kept(struct worker *w, struct conn *c)
 {
     size_t sent;
     enum wire result = send_some(c, str_from(buf_str(&c->out), c->out_at), &sent);
@@ -173,6 +182,12 @@ static enum next send_kept(struct conn *c)
         output_deadline(c);
     if (result != WIRE_OK)
         return result == WIRE_WAIT_READ ? NEXT_READ : NEXT_WRITE;
+    if (w->out.cap < c->out.cap) { /* the next step will need it */
+        buf_release(&w->out);
+        w->out = c->out;
+        buf_clear(&w->out);
+        c->out = BUF_INIT(SESSION_OUTPUT_MAX);
+    }
     buf_release(&c->out);
     c->out_at = 0;
     return NEXT_AGAIN;
@@ -410,7 +425,7 @@ static enum next session_round(struct worker *w, struct conn *c)
     if (c->out.n) {
         if (c->news & CONN_TIMEOUT)
             return broken(c, "the peer takes nothing");
-        enum next next = send_kept(c);
+        enum next next = send_kept(w, c);
         if (next != NEXT_AGAIN)
             return next;
     }

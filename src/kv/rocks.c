@@ -28,13 +28,16 @@ enum {
     UNPACKED_BYTES = 8 << 20, /* of chunks */
     UNPACKED_SHARD_BITS = 2,
     SPARE_BATCH_BYTES = 256 << 10,
+    CHUNK_BUCKETS = 16 << 10, /* of a memtable of 32 MB; a bucket has the chunks of one blob, rarely of two */
+    CHUNK_HEIGHT = 4,
+    CHUNK_BRANCHING = 4,
     DISK_CHECK_EVERY_MS = 1000,
     DISK_CHECK_EVERY_BYTES = 4 << 20,
     DISK_RESERVE_BYTES = 256 << 20, /* or a twentieth of the disk: what a recovery may have to write (max_total_wal_size) */
 };
 
 /* Filters of memtables, as a part of the size of these: most keys that are asked for were never written. */
-static const double META_FILTER = 0.02, INFO_FILTER = 0.02, CHUNK_FILTER = 0.004;
+static const double META_FILTER = 0.02, INFO_FILTER = 0.02;
 
 static const char *const family_names[ROCKS_FAMILIES] = {"default", "meta", "info", "chunk"};
 
@@ -80,13 +83,15 @@ static const char *partition_name(void *state)
 }
 static void partition_destroy(void *state) { (void)state; }
 
-static void set_table(struct rocks *r, rocksdb_options_t *o, size_t block_bytes)
+/* whole_keys: filters know keys, and prefixes where the family has an extractor; else prefixes only. */
+static void set_table(struct rocks *r, rocksdb_options_t *o, size_t block_bytes, bool whole_keys)
 {
     rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(t, r->cache);
     rocksdb_block_based_options_set_block_size(t, block_bytes);
     rocksdb_block_based_options_set_format_version(t, 5);
     rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_whole_key_filtering(t, whole_keys);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1); /* so that the cache bounds them too */
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
@@ -129,7 +134,7 @@ static void set_memtable_filter(rocksdb_options_t *o, double part)
 
 static void set_meta(struct rocks *r, rocksdb_options_t *o)
 {
-    set_table(r, o, 8 << 10);
+    set_table(r, o, 8 << 10, true);
     rocksdb_options_set_write_buffer_size(o, 16 << 20);
     rocksdb_options_set_max_write_buffer_number(o, 3);
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
@@ -142,7 +147,7 @@ static void set_meta(struct rocks *r, rocksdb_options_t *o)
 
 static void set_info(struct rocks *r, rocksdb_options_t *o)
 {
-    set_table(r, o, 4 << 10);
+    set_table(r, o, 4 << 10, true);
     rocksdb_options_set_write_buffer_size(o, 8 << 20);
     rocksdb_options_set_max_write_buffer_number(o, 2);
     set_memtable_filter(o, INFO_FILTER);
@@ -153,7 +158,7 @@ static void set_info(struct rocks *r, rocksdb_options_t *o)
 /* Bytes of mail are written to blob files once, when a memtable is flushed; compaction moves only keys. */
 static void set_chunk(struct rocks *r, rocksdb_options_t *o)
 {
-    set_table(r, o, 4 << 10);
+    set_table(r, o, 4 << 10, false);
     rocksdb_options_set_write_buffer_size(o, 32 << 20);
     rocksdb_options_set_max_write_buffer_number(o, 3);
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
@@ -166,7 +171,10 @@ static void set_chunk(struct rocks *r, rocksdb_options_t *o)
     rocksdb_options_set_blob_gc_age_cutoff(o, 0.25);
     rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
     rocksdb_options_set_blob_cache(o, r->unpacked);
-    set_memtable_filter(o, CHUNK_FILTER);
+    /* Only single keys are asked for, and new mail is what is read most: the memtable is a hash table by digest. Put in order when
+     * it is flushed. */
+    rocksdb_options_set_prefix_extractor(o, rocksdb_slicetransform_create_fixed_prefix(KV_BLOB_ID_SIZE));
+    rocksdb_options_set_hash_skip_list_rep(o, CHUNK_BUCKETS, CHUNK_HEIGHT, CHUNK_BRANCHING);
 }
 
 /* Large blobs are read in pieces, many to a chunk: without this each piece would read, check and unpack its chunk again. */
@@ -187,7 +195,7 @@ static void make_options(struct rocks *r, const struct kv_config *config)
     for (size_t i = 0; i < ROCKS_FAMILIES; i++)
         r->options[i] = rocksdb_options_create();
     set_database(r, r->options[ROCKS_DEFAULT], config->background_threads);
-    set_table(r, r->options[ROCKS_DEFAULT], 4 << 10);
+    set_table(r, r->options[ROCKS_DEFAULT], 4 << 10, true);
     rocksdb_options_set_write_buffer_size(r->options[ROCKS_DEFAULT], 1 << 20);
     set_meta(r, r->options[ROCKS_META]);
     set_info(r, r->options[ROCKS_INFO]);

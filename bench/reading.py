@@ -5,7 +5,7 @@ import tempfile
 from client import Pop3
 from servers import LARGE, PASSWORD
 from sizes import SIZES
-from tools import Wrong, contextlib, exists, filled, filled_large, imap, mail_load, message, user
+from tools import Wrong, contextlib, exists, filled, filled_large, imap, mail_load, message, syncs, user
 
 MESSAGE_BYTES, LARGE_BYTES = 2000, 200  # of the messages in the mailbox that is read, and in the large one
 
@@ -94,8 +94,7 @@ def select_qresync(server):
     """After another client changed the flags of five messages; the client knows the state of its last SELECT (RFC 7162 3.2.5)."""
     return mail_load(server, "SELECT INBOX (QRESYNC (%v %m))", options=[*large(server), "--range", SIZES.large],
                      setup=["ENABLE QRESYNC", *(["CREATE Empty"] if fresh_account(server) else []), "SELECT INBOX"], other_setup=["SELECT INBOX"],
-                     other=["STORE %r +FLAGS.SILENT (\\Flagged)", "STORE %r -FLAGS.SILENT (\\Flagged)", "STORE %r +FLAGS.SILENT (\\Answered)",
-                            "STORE %r -FLAGS.SILENT (\\Answered)", "STORE %r +FLAGS.SILENT (\\Seen)"],
+                     other=[f"STORE %r +FLAGS.SILENT ({flag})" for flag in ("\\Flagged", "\\Answered", "\\Seen", "\\Draft", "\\Flagged")],
                      before=["UNSELECT"], count=SIZES.times(30))["p50_us"] / 1000
 
 
@@ -112,8 +111,12 @@ def store_all(server):
 
 
 def store_random(server):
-    return mail_load(server, "STORE %r +FLAGS.SILENT (\\Answered)", "STORE %r -FLAGS.SILENT (\\Answered)", setup=["SELECT Big"], count=SIZES.times(1000),
+    """Changes a second, and what part of the disk's syncs a second that is, measured right after it."""
+    said = mail_load(server, "STORE %r +FLAGS.SILENT (\\Answered)", "STORE %p -FLAGS.SILENT (\\Answered)", setup=["SELECT Big"], count=SIZES.times(1000),
                      options=["--range", big(server)])["per_second"]
+    server.cpu_end()
+    server.notes["disk_syncs"] = syncs(server.directory, SIZES.sync_seconds)
+    return said, said / server.notes["disk_syncs"]
 
 
 def copy_move_expunge(server, what):

@@ -14,6 +14,22 @@ class Figure(typing.NamedTuple):
     better: str                # "more" or "less"
     goal: float | None = None  # times the better peer
     under: float | None = None  # or an absolute goal
+    over: float | None = None
+
+    def met(self, ours, times):
+        """times: of the better peer. None: there is no goal."""
+        if self.under is not None:
+            return ours < self.under
+        if self.over is not None:
+            return ours >= self.over
+        return None if self.goal is None else times >= self.goal
+
+    def said(self):
+        if self.under is not None:
+            return f"under {self.under:g} {self.unit}".strip()
+        if self.over is not None:
+            return f"{self.over:g} {self.unit}".strip()
+        return "" if self.goal is None else f"{self.goal}x"
 
 
 class Row(typing.NamedTuple):
@@ -54,7 +70,8 @@ ROWS = [
     row("SELECT of the large mailbox, after an APPEND", "ms", "less", 5, reading.select_after_append),
     row("SELECT of the large mailbox, QRESYNC after 5 changes", "ms", "less", 10, reading.select_qresync),
     row("STORE flags on 10,000", "ms", "less", 1, reading.store_all),
-    row("STORE of a random single one (ours durable)", "1/s", "more", None, reading.store_random),
+    Row((Figure("STORE of a random single one (ours durable)", "1/s", "more"),
+         Figure("STORE of a random single one, beside the disk's syncs", "", "more", over=0.8)), reading.store_random),
     row("COPY of 10,000", "ms", "less", 5, lambda s: reading.copy_move_expunge(s, "copy")),
     row("MOVE of 10,000", "ms", "less", 5, lambda s: reading.copy_move_expunge(s, "move")),
     row("EXPUNGE of 10,000", "ms", "less", 5, lambda s: reading.copy_move_expunge(s, "expunge")),

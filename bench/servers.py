@@ -60,6 +60,7 @@ class Postrider(Server):
         self.name, self.relay_port = "postrider", relay
         options = ["--domain", DOMAIN, "--accounts", str(accounts), "--password", PASSWORD]
         self.demo = Demo(*options, *(["--relay", f"127.0.0.1:{relay}"] if relay else []), directory=work / "postrider" if work else None)
+        self.directory = self.demo.directory
         self.ports = {name: self.demo.port(name) for name in ("smtp", "submissions", "lmtp", "imap", "imaps", "pop3")}
         self.ports.update(idle=self.ports["imap"], idles=self.ports["imaps"])
 

@@ -9,13 +9,14 @@ class Sizes:
     fresh: int = 3000     # of a mailbox that nobody has looked at
     idle: int = 1000      # idle connections
     idle_wait_ms: int = 8000  # the peer hibernates after 2 s
+    sync_seconds: float = 1.0  # for how long the disk's syncs are counted
     share: int = 1        # of the repetitions, one in so many is done
 
     def times(self, count, least=4):
         return max(least, count // self.share)
 
     def quick(self):
-        self.large, self.big, self.fresh, self.idle, self.idle_wait_ms, self.share = 400, 300, 100, 20, 4000, 40
+        self.large, self.big, self.fresh, self.idle, self.idle_wait_ms, self.sync_seconds, self.share = 400, 300, 100, 20, 4000, 0.1, 40
 
 
 SIZES = Sizes()

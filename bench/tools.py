@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import time
 
 from client import Imap
@@ -44,6 +45,17 @@ def mail_load(server, *lines, service="imap", clients=1, count=1, pipeline=1, op
     said = tool("mail_load", *command)
     server.notes.update({name: said[name] for name in ("p50_us", "p99_us")})
     return said
+
+
+def syncs(directory, seconds, size=1024):
+    """How often a second the disk of this directory takes `size` more bytes of a growing file, each time with fdatasync: what a log does."""
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as log:
+        began, count = time.monotonic(), 0
+        while (took := time.monotonic() - began) < seconds:
+            log.write(b"x" * size)
+            os.fdatasync(log.fileno())
+            count += 1
+    return count / took
 
 
 def exists(client, mailbox="INBOX"):

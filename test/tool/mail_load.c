@@ -9,9 +9,9 @@
  * Each client connects, logs in, says the --setup lines, waits for the others, and then says the --line lines in turn, --count of
  * them, of which --pipeline are on their way at once. --again: a new connection with log-in and set-up for each of them, and these
  * count too. In lines and names %u becomes the number of the client, %n the number of the repetition, both from 1, %r a random
- * number from 1 to --range, %v and %m the UIDVALIDITY and HIGHESTMODSEQ that the client was told last. Before each line a second
- * connection of the same user says the --other lines and the client the --before lines; neither is timed. A line that ends with {}
- * gets the octets of --literal as a non-synchronizing literal (RFC 7888).
+ * number from 1 to --range, %p the %r before, %v and %m the UIDVALIDITY and HIGHESTMODSEQ that the client was told last. Before
+ * each line a second connection of the same user says the --other lines and the client the --before lines; neither is timed. A line
+ * that ends with {} gets the octets of --literal as a non-synchronizing literal (RFC 7888).
  * --save writes what the server sent for the lines, of all clients. Prints one line of JSON: bytes are what was received,
  * "untagged" counts lines that begin with "* ", latencies are in microseconds. Exit status 1 if anything was refused. */
 #include <errno.h>
@@ -44,7 +44,7 @@ struct client {
     struct options *o;
     unsigned number;
     pthread_t thread;
-    uint64_t seed;
+    uint64_t seed, drawn;
     struct buf out;
     unsigned tag, said;
     int64_t began_us, ended_us;
@@ -203,11 +203,12 @@ static bool is_multi_line(const char *line)
 
 /* ---- commands ---- */
 
-static uint64_t next_random(struct client *c) /* xorshift: repeatable, and free */
+static uint64_t draw(struct client *c) /* xorshift: free */
 {
     c->seed ^= c->seed << 13;
     c->seed ^= c->seed >> 7;
-    return c->seed ^= c->seed << 17;
+    c->seed ^= c->seed << 17;
+    return c->drawn = c->seed % c->o->range + 1;
 }
 
 static void add_text(struct client *c, const char *text)
@@ -218,7 +219,9 @@ static void add_text(struct client *c, const char *text)
         else if (text[0] == '%' && text[1] == 'n')
             buf_add_u64(&c->out, c->said + 1), text++;
         else if (text[0] == '%' && text[1] == 'r')
-            buf_add_u64(&c->out, next_random(c) % c->o->range + 1), text++;
+            buf_add_u64(&c->out, draw(c)), text++;
+        else if (text[0] == '%' && text[1] == 'p')
+            buf_add_u64(&c->out, c->drawn), text++;
         else if (text[0] == '%' && text[1] == 'v')
             buf_add_u64(&c->out, c->validity), text++;
         else if (text[0] == '%' && text[1] == 'm')
@@ -443,7 +446,8 @@ static bool prepare(struct options *o)
 
 static void client_init(struct client *c, struct options *o, unsigned number)
 {
-    *c = (struct client){.o = o, .number = number, .seed = 88172645463325252u + number, .out = BUF_INIT(OUTPUT_MAX)};
+    *c = (struct client){
+        .o = o, .number = number, .seed = (uint64_t)clock_mono_us() * 4096 + number + 1, .out = BUF_INIT(OUTPUT_MAX)};
     c->link = (struct line_client){.fd = -1, .in = malloc(INPUT_BYTES), .in_max = INPUT_BYTES, .received = received};
     c->latency_us = calloc(o->count, sizeof *c->latency_us);
     if (!c->link.in || !c->latency_us)

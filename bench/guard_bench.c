@@ -375,7 +375,7 @@ int main(int argc, char **argv)
                       .in = BUF_INIT(SESSION_INPUT_MAX),
                       .out = BUF_INIT(SESSION_OUTPUT_MAX),
                       .tail = BUF_INIT(SESSION_OUTPUT_MAX)};
-    if (!g.dir)
+    if (!g.dir || !buf_reserve(&g.out, SESSION_OUTPUT_MAX)) /* as a thread of net/host has it */
         return 2;
     struct settings *settings = settings_defaults();
     settings_use(&settings);

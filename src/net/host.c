@@ -398,9 +398,10 @@ static bool start_worker(struct host *h)
     w->waiting = (struct waiting_pool){worker_waits, worker_goes_on};
     w->host = h;
     seat_init(&w->seat);
-    w->out = BUF_INIT(SESSION_OUTPUT_MAX);
+    w->out = conn_output();
     if (!start_thread(&w->thread, worker_main, w)) {
         seat_release(&w->seat);
+        buf_release(&w->out);
         free(w);
         return false;
     }

@@ -129,6 +129,14 @@ static enum next broken(struct conn *c, const char *why)
     return NEXT_CLOSE;
 }
 
+struct buf conn_output(void)
+{
+    struct buf out = BUF_INIT(SESSION_OUTPUT_MAX);
+    buf_reserve(&out, SESSION_OUTPUT_MAX);
+    buf_clear(&out);
+    return out;
+}
+
 /* What the peer did not take of the worker's buffer stays with the connection: much of it with the buffer, little of it copied.
  * For a peer that takes something, but too little: a byte before each timeout must not hold a connection for days. */
 static void keep_output(struct worker *w, struct conn *c, size_t sent)
@@ -143,7 +151,7 @@ static void keep_output(struct worker *w, struct conn *c, size_t sent)
     }
     c->out = w->out;
     c->out_at = sent;
-    w->out = BUF_INIT(SESSION_OUTPUT_MAX);
+    w->out = conn_output();
 }
 
 /* Time for the peer to take more of what waits for it. */
@@ -171,7 +179,7 @@ static enum next send_output(struct worker *w, struct conn *c)
 }
 
 /* What the connection kept because the peer was slow. NEXT_AGAIN: all is gone. */
-static enum next send_kept(struct worker *w, struct conn *c)
+static enum next send_kept(struct conn *c)
 {
     size_t sent;
     enum wire result = send_some(c, str_from(buf_str(&c->out), c->out_at), &sent);
@@ -182,12 +190,6 @@ static enum next send_kept(struct worker *w, struct conn *c)
         output_deadline(c);
     if (result != WIRE_OK)
         return result == WIRE_WAIT_READ ? NEXT_READ : NEXT_WRITE;
-    if (w->out.cap < c->out.cap) { /* the next step will need it */
-        buf_release(&w->out);
-        w->out = c->out;
-        buf_clear(&w->out);
-        c->out = BUF_INIT(SESSION_OUTPUT_MAX);
-    }
     buf_release(&c->out);
     c->out_at = 0;
     return NEXT_AGAIN;
@@ -425,7 +427,7 @@ static enum next session_round(struct worker *w, struct conn *c)
     if (c->out.n) {
         if (c->news & CONN_TIMEOUT)
             return broken(c, "the peer takes nothing");
-        enum next next = send_kept(w, c);
+        enum next next = send_kept(c);
         if (next != NEXT_AGAIN)
             return next;
     }

@@ -157,6 +157,9 @@ void places_end(struct places *p);
 
 /* host_conn.c */
 void conn_accepted(struct worker *w, struct conn *c);
+/* A thread's buffer for output, empty. It has all its memory at once, since to grow would copy; pages that are never used cost
+ * none. Without memory it is an ordinary one. */
+struct buf conn_output(void);
 void conn_run(struct worker *w, struct conn *c); /* by its owner; parks, requeues or frees it */
 
 #endif

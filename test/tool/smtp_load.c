@@ -265,7 +265,8 @@ static void finished(struct client *c, int code)
             fprintf(l->acked, "%s-%llu\n", l->o.run, (unsigned long long)c->number);
     } else {
         l->failed++;
-        l->last_code = code;
+        if (!c->bad) /* else the refusal of MAIL or RCPT is what matters */
+            l->last_code = code;
     }
 }
 

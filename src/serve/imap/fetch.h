@@ -10,6 +10,7 @@ enum {
     FETCH_PAGE = 256,               /* index entries read at a time */
     FETCH_EMAILS = 256,             /* e-mails (facts and digests) read at a time */
     FETCH_DIGESTS_MAX = 4 << 20,    /* bytes of digests kept; what does not fit is read when its turn comes */
+    FETCH_DIGEST_USUAL = 1536,      /* bytes of a digest; 0.5 to 2 KB */
     FETCH_BODIES_MAX = 128 << 10,   /* bytes of messages kept; larger ones are read in pieces when their turn comes */
     FETCH_HEADER_MAX = 1 << 20,     /* bytes of a header that HEADER.FIELDS looks through */
     FETCH_DECODE_WHOLE = 256 << 10, /* BINARY: encoded text up to this size is decoded once, in memory */

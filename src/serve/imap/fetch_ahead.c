@@ -61,6 +61,8 @@ static void read_ahead(struct imap_session *s, struct fetch *f)
     f->window_n = f->page_n - f->page_at < FETCH_EMAILS ? f->page_n - f->page_at : FETCH_EMAILS;
     memset(f->emails, 0, f->window_n * sizeof *f->emails);
     buf_clear(&f->digests);
+    if (f->needs_digest)
+        buf_reserve(&f->digests, f->window_n * FETCH_DIGEST_USUAL); /* to grow would copy all of them, again and again */
     sort_window(f, &a);
     for (size_t i = 0; i < f->window_n; i++) {
         uint64_t id = f->page[f->window + a.order[i]].email;

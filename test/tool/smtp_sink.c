@@ -4,10 +4,10 @@
  *             [--no-pipelining] [--no-chunking] [--dsn] [--temp PERCENT] [--drop PERCENT] [--greylist SECONDS] [--delay MS]
  *
  * Listens on `ports` ports from `port` on. Each message is named by its field "X-Load-Id:" (smtp_load writes it). --ids appends a
- * line "ID SIZE RECIPIENTS" for each message before it is acknowledged. --temp answers that share of the messages 451, --drop
- * closes the connection instead of acknowledging (the message counts as not taken), --greylist answers a recipient 450 until so
- * long after it was first seen. On SIGTERM, SIGINT or after --count messages it prints one line of JSON: messages, distinct ids,
- * doubled ones, ... */
+ * line "ID SIZE RECIPIENTS" for each message before it is acknowledged; --messages keeps each in a file NUMBER-ID. --temp answers
+ * that share of the messages 451, --drop closes the connection instead of acknowledging (the message counts as not taken),
+ * --greylist answers a recipient 450 until so long after it was first seen. On SIGTERM, SIGINT or after --count messages it prints
+ * one line of JSON: messages, distinct ids, doubled ones, ... */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -112,15 +112,18 @@ static struct str message_id(struct str message)
     return str_trim(str_upto(rest, str_find_char(rest, '\r')));
 }
 
+/* A file has its name when it is whole: who reads the folder passes over what begins with a dot. */
 static void store(struct sink *s, struct str id, struct str message)
 {
-    char path[512];
+    char part[512], path[512];
+    snprintf(part, sizeof part, "%s/.part", s->o.messages);
     snprintf(path, sizeof path, "%s/%llu-%.*s", s->o.messages, (unsigned long long)s->messages, STR_FMT(str_upto(id, 100)));
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0 || write(fd, message.p, message.n) != (ssize_t)message.n)
-        perror(path);
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    bool whole = fd >= 0 && write(fd, message.p, message.n) == (ssize_t)message.n;
     if (fd >= 0)
         close(fd);
+    if (!whole || rename(part, path))
+        perror(path);
 }
 
 static bool chance(unsigned percent) { return percent > 0 && random_below(100) < percent; }

@@ -41,8 +41,10 @@ def free_port_base():
 
 
 def alive(pid):
+    """Whether one of its threads still runs: the first one may have gone before the others, who then still hold the sockets."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        first = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return first not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 

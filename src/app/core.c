@@ -24,8 +24,10 @@ static enum st open_engine(struct core *c, const struct config *config, struct e
 {
     TRY(config_make_dir(config->data_dir, 0700, e));
     TRY(config_make_dir(config->spool_dir, 0700, e));
-    struct kv_config kv = {
-        .engine = c->settings->global_engine, .path = config->store_dir, .cache_bytes = (uint64_t)c->settings->global_cache};
+    struct kv_config kv = {.engine = c->settings->global_engine,
+                           .path = config->store_dir,
+                           .cache_bytes = (uint64_t)c->settings->global_cache,
+                           .blob_cache_bytes = (uint64_t)c->settings->global_message_cache};
     return kv_open(&kv, &c->kv, e);
 }
 

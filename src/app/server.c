@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "app/admin.h"
+#include "app/allocator.h"
 #include "app/core.h"
 #include "net/host.h"
 #include "rt/clock.h"
@@ -178,6 +179,7 @@ static enum st open_all(struct server *s, struct err *e)
     for (size_t i = 0; i < s->settings->listen_count; i++)
         TRY(open_listener(s, i, e));
     TRY(open_admin(s, e));
+    allocator_start();
     TRY(core_start(s->core, e));
     return host_start(s->host, e);
 }

@@ -42,6 +42,7 @@ struct kv_config {
     const char *engine;          /* "rocksdb", "memory" (and "rados" where it is built in) */
     const char *path;            /* data directory (rocksdb), created if missing; ignored by memory */
     uint64_t cache_bytes;        /* block cache; 0 = the engine's default */
+    uint64_t blob_cache_bytes;   /* pieces of blobs as they were read (rocksdb); 0 = the engine's default */
     unsigned background_threads; /* compaction and flush; 0 = the engine's default */
     uint64_t disk_reserve_bytes; /* with less free room on the disk mail is refused with ST_TEMP (rocksdb); 0 = the default */
 };

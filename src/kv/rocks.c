@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -22,10 +21,9 @@
 enum {
     REOPEN_AFTER_MS = 15000, /* RocksDB tries by itself every 5 s when a disk was full */
     REOPEN_EVERY_MS = 5000,
-    REOPEN_WAIT_MS = 2000,            /* for the calls that are inside */
-    MMAP_THRESHOLD_BYTES = 512 << 10, /* above a chunk and what is around it, below a block of a memtable */
-    TRIM_THRESHOLD_BYTES = 1 << 20,
-    UNPACKED_BYTES = 8 << 20, /* of chunks */
+    REOPEN_WAIT_MS = 2000,        /* for the calls that are inside */
+    BLOCK_CACHE_BYTES = 32 << 20, /* unless configured */
+    UNPACKED_BYTES = 8 << 20,     /* the same, of chunks */
     UNPACKED_SHARD_BITS = 2,
     SPARE_BATCH_BYTES = 256 << 10,
     CHUNK_BUCKETS = 16 << 10, /* of a memtable of 32 MB; a bucket has the chunks of one blob, rarely of two */
@@ -177,11 +175,12 @@ static void set_chunk(struct rocks *r, rocksdb_options_t *o)
     rocksdb_options_set_hash_skip_list_rep(o, CHUNK_BUCKETS, CHUNK_HEIGHT, CHUNK_BRANCHING);
 }
 
-/* Large blobs are read in pieces, many to a chunk: without this each piece would read, check and unpack its chunk again. */
-static rocksdb_cache_t *make_unpacked(void)
+/* Large blobs are read in pieces, many to a chunk: without this each piece would read, check and unpack its chunk again. Small ones
+ * are read by several clients, or again. */
+static rocksdb_cache_t *make_unpacked(size_t bytes)
 {
     rocksdb_lru_cache_options_t *o = rocksdb_lru_cache_options_create();
-    rocksdb_lru_cache_options_set_capacity(o, UNPACKED_BYTES);
+    rocksdb_lru_cache_options_set_capacity(o, bytes);
     rocksdb_lru_cache_options_set_num_shard_bits(o, UNPACKED_SHARD_BITS);
     rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(o);
     rocksdb_lru_cache_options_destroy(o);
@@ -190,8 +189,8 @@ static rocksdb_cache_t *make_unpacked(void)
 
 static void make_options(struct rocks *r, const struct kv_config *config)
 {
-    r->unpacked = make_unpacked();
-    r->cache = rocksdb_cache_create_lru(config->cache_bytes ? config->cache_bytes : 32 << 20);
+    r->unpacked = make_unpacked(config->blob_cache_bytes ? config->blob_cache_bytes : UNPACKED_BYTES);
+    r->cache = rocksdb_cache_create_lru(config->cache_bytes ? config->cache_bytes : BLOCK_CACHE_BYTES);
     for (size_t i = 0; i < ROCKS_FAMILIES; i++)
         r->options[i] = rocksdb_options_create();
     set_database(r, r->options[ROCKS_DEFAULT], config->background_threads);
@@ -345,10 +344,6 @@ enum st rocks_new(const struct kv_config *config, const struct kv_engine *engine
 {
     ENSURE(config->path && *config->path, e, ST_PERM, "the rocksdb engine needs a path");
     ENSURE(rocks_crc32c_is_right(), e, ST_PERM, "libisal computes a wrong CRC32C on this processor");
-    /* Memtables are taken by one thread in blocks of 1 MB and freed by another. glibc raises its threshold for mmap at the first
-     * such free and keeps later blocks in the arenas of threads: half of the engine's memory was such waste. */
-    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
-    mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
     struct rocks *r = calloc(1, sizeof *r);
     ENSURE(r, e, ST_TEMP, "out of memory");
     kv_init(&r->kv, engine);

@@ -48,6 +48,17 @@ class Supervisor(unittest.TestCase):
             self.demo.wait_for(f"after death {i}")
         self.assertEqual(self.demo.log_text().count("supervisor.server_died"), 4)
 
+    def test_the_allocator_has_its_thread(self):
+        """jemalloc is the allocator, and gives back what is free, also in a server that was started again."""
+        for _ in range(2):
+            pid = self.server()
+            self.demo.imap().logout()  # it serves
+            names = [(task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+            self.assertIn("jemalloc_bg_thd", names)
+            os.kill(pid, signal.SIGKILL)
+            while alive(pid):
+                time.sleep(0.005)
+
     def test_new_certificate(self):
         before = shown_certificate(self.demo.port("imaps"))
         with tempfile.TemporaryDirectory() as other, Demo(directory=other) as demo:  # makes one

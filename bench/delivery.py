@@ -45,7 +45,7 @@ def load_large(server):
     """Into the INBOX that is large already."""
     filled_large(server, SIZES.large, 200, LARGE)
     server.cpu_begin()
-    return load(server, "lmtp", "pipelined", 10, 300, into=LARGE)
+    return load(server, "lmtp", "pipelined", 10, 1500, into=LARGE)
 
 
 def cpu_each(server):

@@ -27,6 +27,10 @@ class Server:
     """name, ports (smtp, submissions, lmtp, imap, imaps, pop3; idle and idles: IMAP for idle connections), roots: the processes that everything else descends from."""
     cpu_from, cpu_to = 0.0, None
 
+    def does(self, row):
+        """Whether it can be measured with the row of this name."""
+        return True
+
     def cpu(self):
         """Seconds of user and system time, of what runs and of what has ended."""
         total = 0
@@ -53,6 +57,26 @@ class Server:
 
     def pids(self):
         return [pid for root in self.roots() for pid in descendants(root)]
+
+
+def make_certificate(directory):
+    """key.pem and cert.pem, as our demo makes them."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
+                    "/CN=localhost", "-keyout", directory / "key.pem", "-out", directory / "cert.pem"], check=True, capture_output=True)
+
+
+def end(processes):
+    """Asks them to stop; what still runs below them after that is killed."""
+    below = [pid for process in processes for pid in descendants(process.pid)]
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+    for pid in below:
+        if alive(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class Postrider(Server):
@@ -122,8 +146,7 @@ class PostfixDovecot(Server):
             os.chown(home, uid, self.owner.pw_gid)
             lines.append(f"user{number}@{DOMAIN}:{{PLAIN}}{PASSWORD}:{uid}:{self.owner.pw_gid}::{home}:\n")
         (self.directory / "users").write_text("".join(lines))
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
-                        "/CN=localhost", "-keyout", self.directory / "key.pem", "-out", self.directory / "cert.pem"], check=True, capture_output=True)
+        make_certificate(self.directory)
 
     def other_protocols(self):
         return f"""protocols = imap pop3 lmtp
@@ -269,21 +292,15 @@ default_client_limit = 30000
         return (path.read_text(errors="replace") if path.exists() else "") + self.postfix.log()
 
     def __exit__(self, *_):
-        below = [pid for process in self.processes for pid in descendants(process.pid)]
-        for process in self.processes:
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(15)
-        for pid in below:
-            if alive(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        end(self.processes)
         time.sleep(0.2)
         self.postfix.__exit__()
         shutil.rmtree(self.postfix.directory, ignore_errors=True)
 
 
 def make(kind, accounts, relay=None, work=None):
-    """kind: postrider, maildir or mdbox."""
+    """kind: postrider, maildir, mdbox or cyrus."""
+    if kind == "cyrus":
+        from cyrus import Cyrus
+        return Cyrus(accounts)
     return Postrider(accounts, relay, work) if kind == "postrider" else PostfixDovecot(accounts, relay, kind, work)

@@ -169,10 +169,14 @@ def filled(server, mailbox, count, size, number=1):
 
 
 def filled_large(server, count, size, number):
-    """The INBOX of user `number` filled up to `count` messages, most of them copies: a peer takes minutes to sync 100,000 appended ones."""
-    client = filled(server, "INBOX", min(count, 1000), size, number)
+    """The INBOX of user `number` filled up to `count` messages, most of them copies of what this call appends, about a hundred of each: a peer takes
+    minutes to sync 100,000 appended ones, and a store may refuse very many copies of one."""
+    client = imap(server, number)
+    old = exists(client)
+    client.close()
+    client = filled(server, "INBOX", min(count, old + max(1000, count // 100)), size, number)
     client.command("SELECT INBOX")
     while (have := exists(client)) < count:
-        client.command(f"COPY 1:{min(have, count - have, 10000)} INBOX")
+        client.command(f"COPY {old + 1}:{old + min(have - old, count - have, 10000)} INBOX")
         client.command("NOOP")
     client.close()
